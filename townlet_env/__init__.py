@@ -1,0 +1,1 @@
+"""A small town of residents as a multi-agent environment."""

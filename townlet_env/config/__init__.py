@@ -1,0 +1,1 @@
+"""Scenarios and catalogues: read, checked, compiled to the arrays of the simulation."""

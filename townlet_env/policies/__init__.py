@@ -1,0 +1,1 @@
+"""Scripted behaviour: schedules, needs-driven, random and idle residents."""

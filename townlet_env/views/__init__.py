@@ -1,0 +1,1 @@
+"""Faces of one core: PettingZoo, Stable-Baselines3."""

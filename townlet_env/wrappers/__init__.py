@@ -1,0 +1,1 @@
+"""PettingZoo wrappers, one effect each."""

@@ -1,0 +1,1 @@
+"""Record, replay and learn from rollouts of any PettingZoo environment."""

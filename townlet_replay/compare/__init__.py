@@ -1,0 +1,1 @@
+"""Arms, common seeds, scores and the report."""

@@ -1,0 +1,19 @@
+"""The errors of captures and training; the tree is drawn in :mod:`townlet_env.errors`."""
+
+from townlet_env.errors import TownletError
+
+
+class CaptureError(TownletError):
+    """A capture, sample, sidecar or manifest is wrong; the message names the file and the field."""
+
+
+class CheckpointError(TownletError):
+    """A checkpoint does not fit the network asked for, or is damaged."""
+
+
+class TrainingError(TownletError):
+    """Settings or data that cannot be trained on."""
+
+
+class TelemetryError(TownletError):
+    """A telemetry log that does not follow its schema."""

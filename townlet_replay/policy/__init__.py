@@ -1,0 +1,1 @@
+"""The torch policy: network, acting, checkpoints."""

@@ -1,0 +1,1 @@
+"""Learning from captures and live: native PPO, behaviour cloning, Stable-Baselines3."""
