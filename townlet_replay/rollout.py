@@ -1,0 +1,160 @@
+"""Samples of different lengths packed into one batch without padding: what every learner reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.sample import ReplaySample
+
+
+class Rollout(NamedTuple):
+    """N rows of S segments, one after the other: agent-major, no padding.
+
+    A segment is one agent's life in one episode. Each is closed by a termination, or by a
+    truncation whose value of the final observation stands in ``bootstrap_values``.
+    """
+
+    observations: dict[str, NDArray[Any]]  # key -> (N, ...)
+    action_mask: NDArray[np.int8] | None  # (N, A)
+    actions: NDArray[Any]  # (N,) int64 ids; (N, ...) for other action spaces
+    rewards: NDArray[np.float32]  # (N,) raw
+    terminations: NDArray[np.bool_]  # (N,)
+    truncations: NDArray[np.bool_]  # (N,) the last row of a segment that is not terminated
+    old_log_probs: NDArray[np.float32]  # (N,) NaN unknown
+    values: NDArray[np.float32]  # (N,) NaN without a critic
+    bootstrap_values: NDArray[np.float32]  # (N,) V(final observation) where truncated, else 0
+    segment_starts: NDArray[np.int64]  # (S,) first row of every segment, ascending from 0
+
+
+def pack(samples: Sequence[ReplaySample], *, use_masks: bool = True) -> Rollout:
+    """Pack ``samples`` in the order given.
+
+    A row that is both terminated and truncated counts as terminated: there is nothing to bootstrap.
+
+    Args:
+        samples: at least one.
+        use_masks: False leaves the masks out, for a learner that does not know them.
+
+    Raises:
+        CaptureError: none, or samples that do not belong together (observation keys or shapes,
+            action vocabulary, masks); or, with masks, a row whose action its mask forbade: a masked
+            learner gives it the probability 0.
+    """
+    if not samples:
+        raise CaptureError("a rollout needs at least one sample, found none")
+    for sample in samples[1:]:
+        check_alike(samples[0], sample)
+    if use_masks:
+        _check_legal(samples)
+    first = samples[0]
+    masks = [sample.action_mask for sample in samples if sample.action_mask is not None]
+    rows = np.array([sample.rows for sample in samples], np.int64)
+    terminations = np.concatenate([sample.terminations for sample in samples])
+    truncations = np.concatenate([sample.truncations for sample in samples]) & ~terminations
+    bootstrap = np.zeros(terminations.shape, np.float32)
+    ends = np.cumsum(rows) - 1
+    bootstrap[ends] = np.array([sample.value_preds[-1] for sample in samples], np.float32)
+    return Rollout(
+        observations={
+            key: np.concatenate([sample.observations[key] for sample in samples])
+            for key in first.observations
+        },
+        action_mask=np.concatenate(masks) if masks and use_masks else None,
+        actions=np.concatenate([sample.actions for sample in samples]),
+        rewards=np.concatenate([sample.rewards for sample in samples]),
+        terminations=terminations,
+        truncations=truncations,
+        old_log_probs=np.concatenate([sample.old_log_probs for sample in samples]),
+        values=np.concatenate([sample.value_preds[:-1] for sample in samples]),
+        bootstrap_values=np.where(truncations, bootstrap, np.float32(0)),
+        segment_starts=ends + 1 - rows,
+    )
+
+
+def check_alike(first: ReplaySample, other: ReplaySample) -> None:
+    """Refuse two samples that cannot be rows of one batch.
+
+    Raises:
+        CaptureError: names the sample and the first difference.
+    """
+    meta = other.meta
+    where = f"sample of agent {meta.agent_id!r}, episode {meta.episode_id}"
+    rows = [
+        ("action_lookup", first.meta.action_lookup, meta.action_lookup),
+        ("action_dim", first.meta.action_dim, meta.action_dim),
+        ("feature_names", first.meta.feature_names, meta.feature_names),
+        ("having action masks", first.action_mask is not None, other.action_mask is not None),
+        ("action shape", first.actions.shape[1:], other.actions.shape[1:]),
+        ("observation shapes", _shapes(first), _shapes(other)),
+    ]
+    for name, expected, found in rows:
+        if found != expected:
+            raise CaptureError(
+                f"{where}: {name} differs from the samples before it: "
+                f"expected {_short(expected)}, found {_short(found)}"
+            )
+
+
+def _shapes(sample: ReplaySample) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {
+        key: (str(array.dtype), array.shape[1:])
+        for key, array in sorted(sample.observations.items())
+    }
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _check_legal(samples: Sequence[ReplaySample]) -> None:
+    for sample in samples:
+        illegal = sample.extras.get("illegal_actions")
+        if illegal is not None and illegal.any():
+            meta = sample.meta
+            raise CaptureError(
+                f"sample of agent {meta.agent_id!r}, episode {meta.episode_id}: "
+                f"{int(illegal.sum())} of {sample.rows} actions were against their mask, so a "
+                "masked learner gives them probability 0; pass use_masks=False, or record a policy "
+                "that keeps to the mask"
+            )
+
+
+def concatenate(rollouts: Sequence[Rollout]) -> Rollout:
+    """Join rollouts of the same columns, in the order given.
+
+    Raises:
+        CaptureError: none, or only some of them have action masks.
+    """
+    if not rollouts:
+        raise CaptureError("nothing to concatenate: no rollout was given")
+    masks = [rollout.action_mask for rollout in rollouts if rollout.action_mask is not None]
+    if masks and len(masks) != len(rollouts):
+        raise CaptureError("some of the rollouts have action masks and others have none")
+    rows = [rollout.rewards.shape[0] for rollout in rollouts]
+    offsets = np.cumsum([0, *rows[:-1]])
+    return Rollout(
+        observations={
+            key: np.concatenate([rollout.observations[key] for rollout in rollouts])
+            for key in rollouts[0].observations
+        },
+        action_mask=np.concatenate(masks) if masks else None,
+        actions=np.concatenate([rollout.actions for rollout in rollouts]),
+        rewards=np.concatenate([rollout.rewards for rollout in rollouts]),
+        terminations=np.concatenate([rollout.terminations for rollout in rollouts]),
+        truncations=np.concatenate([rollout.truncations for rollout in rollouts]),
+        old_log_probs=np.concatenate([rollout.old_log_probs for rollout in rollouts]),
+        values=np.concatenate([rollout.values for rollout in rollouts]),
+        bootstrap_values=np.concatenate([rollout.bootstrap_values for rollout in rollouts]),
+        segment_starts=np.concatenate(
+            [
+                rollout.segment_starts + offset
+                for rollout, offset in zip(rollouts, offsets, strict=True)
+            ]
+        ),
+    )

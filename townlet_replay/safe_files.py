@@ -1,0 +1,243 @@
+"""Reading files that strangers made, and writing files that never exist by half.
+
+Reading: paths named in a file stay inside their directory and end at a regular file, sizes are
+capped, JSON is strict. Writing: a temporary file in the same directory, flush, fsync, rename, fsync
+of the directory, so that a reader sees the old bytes or the new ones. Every failure is a
+:class:`~townlet_replay.errors.CaptureError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from townlet_replay.errors import CaptureError
+
+MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_DEPTH = 64
+MAX_JSON_DIGITS = 19  # digits of the largest int64
+MAX_FILE_BYTES = 2 * 2**30
+
+_PATH_PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return the path of ``name`` under ``root``, wherever it came from.
+
+    Args:
+        root: the directory that must not be left.
+        name: a relative path with ``/`` between its parts.
+
+    Raises:
+        CaptureError: the name is absolute, has ``..`` or odd characters, or a link leads out.
+    """
+    parts = name.split("/")
+    if not all(_PATH_PART.fullmatch(part) and part not in {".", ".."} for part in parts):
+        raise CaptureError(
+            f"{root}: the path {name!r} is not a plain relative path inside the capture; "
+            "letters, digits, '.', '_', '-' and '/' are allowed, '..' is not"
+        )
+    path = root.joinpath(*parts)
+    try:
+        resolved, home = path.resolve(), root.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise CaptureError(f"{path}: cannot be resolved ({error})") from error
+    if resolved != home.joinpath(*parts):
+        raise CaptureError(f"{path}: is or passes a symbolic link; a capture holds plain files")
+    return path
+
+
+def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a regular file of at most ``max_bytes``.
+
+    Raises:
+        CaptureError: missing, not a regular file (links are not followed), unreadable, too large.
+    """
+    try:
+        handle = os.open(path, _FILE_FLAGS)
+    except FileNotFoundError as error:
+        raise CaptureError(f"{path}: the file is missing") from error
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be opened ({error.strerror})") from error
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise CaptureError(f"{path}: expected a regular file")
+        if status.st_size > max_bytes:
+            raise CaptureError(
+                f"{path}: {status.st_size} bytes; at most {max_bytes} bytes are read from one file"
+            )
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as error:
+            raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > max_bytes:  # it grew while it was read
+        raise CaptureError(f"{path}: at most {max_bytes} bytes are read from one file")
+    return data
+
+
+def check_json(data: bytes, where: str) -> JsonValue:
+    """Parse JSON that follows the letter of the standard and stays small.
+
+    Args:
+        data: UTF-8 text.
+        where: the file, for the message.
+
+    Raises:
+        CaptureError: not JSON, a duplicate key, NaN or Infinity, a number beyond 64 bits, nesting
+            deeper than ``MAX_JSON_DEPTH``, or more than ``MAX_JSON_BYTES``.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise CaptureError(f"{where}: JSON of more than {MAX_JSON_BYTES} bytes")
+    try:
+        _check_depth(data)
+        value: JsonValue = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_int64,
+            object_pairs_hook=_unique_keys,
+        )
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"{where}: not acceptable JSON: {error}") from error
+    return value
+
+
+def _check_depth(data: bytes) -> None:
+    depth = 0
+    for match in re.finditer(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', data, re.DOTALL):
+        first = match.group()[:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MAX_JSON_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} does not fit a double")
+    return value
+
+
+def _int64(text: str) -> int:
+    if len(text.lstrip("-")) > MAX_JSON_DIGITS or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"an integer of {len(text)} digits does not fit 64 bits")
+    return int(text)
+
+
+def _unique_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} appears twice")
+    return found
+
+
+def to_json(model: BaseModel) -> bytes:
+    """Return ``model`` as JSON text; NaN and infinities become ``null``, ``-0.0`` becomes ``0.0``.
+
+    Raises:
+        CaptureError: a text cannot be written as UTF-8.
+    """
+    value = _plain(model.model_dump(mode="python", by_alias=True))
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return value + 0.0 if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    raise CaptureError(f"{type(value).__name__} cannot be written as JSON: {value!r}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in one clause which field of a pydantic model is wrong, and how many more are."""
+    problems = error.errors(include_url=False, include_context=False)
+    field = ".".join(str(part) for part in problems[0]["loc"]) or "document"
+    found = repr(problems[0]["input"])
+    found = found if len(found) <= 60 else f"{found[:57]}..."
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{field}: {problems[0]['msg']}, found {found}{more}"
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write ``files`` (name -> content) into ``directory``: each one whole, or not at all.
+
+    The names appear in the order given, after the content of *all* of them is on disk.
+
+    Raises:
+        CaptureError: the disk refuses; temporary files are removed, files of these names that were
+            there before are intact unless the failure came while renaming.
+    """
+    temporary = {name: directory / f".{name}.tmp" for name in files}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            with temporary[name].open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in temporary.items():
+            path.replace(directory / name)
+        sync_directory(directory)
+    except OSError as error:
+        raise CaptureError(
+            f"{directory}: cannot write {', '.join(files)} ({error.strerror}); "
+            "what was written before is intact"
+        ) from error
+    finally:
+        for path in temporary.values():
+            with contextlib.suppress(OSError):  # the error above is the one to report
+                path.unlink(missing_ok=True)
+
+
+def remove_files(directory: Path, names: Iterable[str]) -> None:
+    """Remove files from ``directory`` in the order given; one that is not there is fine.
+
+    Raises:
+        CaptureError: the system refuses.
+    """
+    try:
+        for name in names:
+            (directory / name).unlink(missing_ok=True)
+        sync_directory(directory)
+    except OSError as error:
+        raise CaptureError(
+            f"{directory}: cannot remove the older capture ({error.strerror})"
+        ) from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and removals in ``directory`` survive a power cut, where the system can."""
+    if os.name != "posix":
+        return  # only POSIX opens directories
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

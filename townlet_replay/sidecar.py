@@ -1,0 +1,149 @@
+"""The JSON next to every sample: what its columns and ids mean, who acted, and where it comes from.
+
+Names of observation columns, actions and reward components are written into every file that holds
+them, so that a capture is understood without the code that made it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.safe_files import check_json, first_problem
+
+SCHEMA_VERSION = "1.0"
+
+BehaviourKind = Literal["policy", "script", "script_eps", "mixed", "unknown"]
+
+
+class CaptureNames(NamedTuple):
+    """What an environment calls its ids and columns; empty where it has no names."""
+
+    action_lookup: dict[int, str] | None = None  # None: ``action_<i>`` of a Discrete space
+    feature_names: tuple[str, ...] | None = None  # columns of ``features``
+    map_channels: tuple[str, ...] | None = None
+    reward_components: tuple[str, ...] | None = None  # columns of ``reward_components``
+
+
+class _Document(BaseModel):
+    """Immutable, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Behaviour(_Document):
+    """Who chose the actions, as far as a learner has to know."""
+
+    kind: BehaviourKind = "unknown"
+    epsilon: float | None = Field(default=None, ge=0, le=1, description="share of random actions")
+    temperature: float | None = Field(default=None, ge=0, description="of a sampled policy")
+    digest: str | None = Field(default=None, description="hash of the weights, or of the script")
+
+
+class CaptureMetadata(_Document):
+    """Where the data come from: enough to run the same thing again."""
+
+    config_id: str | None = None
+    config_digest: str | None = None
+    scenario_name: str | None = None
+    scenario_description: str | None = None
+    ticks: int | None = Field(
+        default=None, description="length of an episode the scenario asks for"
+    )
+    seed: int | None = Field(default=None, description="seed of the reset that began the episode")
+    policy_hash: str | None = None
+    captured_at: str | None = Field(default=None, description="only if the caller states it")
+    versions: dict[str, str] = {}
+    kernel_digest: str | None = None
+
+
+class SampleMetrics(_Document):
+    """Summary of one sample; ``None`` where the environment does not tell."""
+
+    timesteps: int = Field(ge=1)
+    reward_sum: float
+    reward_mean: float
+    reward_component_sums: dict[str, float] | None = None
+    log_prob_mean: float | None = Field(
+        default=None, description="over rows whose log-prob is known"
+    )
+    value_pred_last: float | None = None
+    rivalry_max_mean: float | None = None
+    rivalry_max_max: float | None = None
+    rivalry_avoid_count_mean: float | None = Field(default=None, description="residents")
+    rivalry_avoid_count_max: float | None = Field(default=None, description="residents")
+    lateness_mean: float | None = Field(
+        default=None, description="minutes per late shift; 0 if never late"
+    )
+    late_shifts: int | None = None
+    queue_conflict_events: int | None = None
+    queue_conflict_intensity_sum: float | None = None
+    affordance_finishes: dict[str, int] | None = None
+    action_counts: dict[str, int] | None = None
+    action_blocked_ratio: float | None = Field(
+        default=None, description="share of rows, illegal actions"
+    )
+    action_entropy: float | None = Field(default=None, description="of the actions taken, nats")
+    clip_share: float | None = Field(default=None, description="share of rows, clipped reward")
+
+
+class SampleMeta(_Document):
+    """The sidecar of one sample."""
+
+    schema_version: str = SCHEMA_VERSION
+    agent_id: str
+    episode_id: int = Field(ge=0)
+    feature_names: tuple[str, ...] | None = None
+    map_channels: tuple[str, ...] | None = None
+    reward_components: tuple[str, ...] | None = None
+    action_lookup: dict[int, str] = Field(
+        default={}, description="empty unless actions are Discrete"
+    )
+    action_dim: int = Field(ge=1, description="number of ids, or of components of an action")
+    timesteps: int = Field(ge=1)
+    value_pred_steps: int = Field(ge=2)
+    behaviour: Behaviour = Behaviour()
+    tags: tuple[str, ...] = ()
+    metrics: SampleMetrics | None = None
+    capture_metadata: CaptureMetadata = CaptureMetadata()
+    digests: dict[str, str] = Field(default={}, description="npz: SHA-256 of the arrays' file")
+
+
+def read_document(kind: type[Document], data: bytes, where: str) -> Document:
+    """Return a sidecar, manifest or metrics file as its model.
+
+    Args:
+        kind: the model expected.
+        data: the content of the file.
+        where: the file, for the message.
+
+    Raises:
+        CaptureError: not strict JSON, another schema version, a wrong, missing or unknown field.
+    """
+    value = check_json(data, where)
+    check_schema_version(value, where)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise CaptureError(f"{where}: {first_problem(error)}") from error
+
+
+def check_schema_version(value: JsonValue, where: str) -> None:
+    """Refuse a document of another version before its fields are looked at.
+
+    Raises:
+        CaptureError: names both versions.
+    """
+    if not isinstance(value, dict):
+        raise CaptureError(f"{where}: expected a JSON object, found {type(value).__name__}")
+    version = value.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise CaptureError(
+            f"{where}: schema_version is {version!r:.40}, this Townlet reads {SCHEMA_VERSION!r}; "
+            "use the Townlet that wrote the capture, or record it again"
+        )
