@@ -1,0 +1,98 @@
+"""The catalogue: kinds of objects and affordances; it fixes action ids and feature columns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from townlet_env.config.sections import Amount, Count, Section, Signed
+from townlet_env.errors import nearest
+from townlet_env.sim.rules import MAX_AFFORDANCES, MAX_KINDS
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Requires(Section):
+    """What must hold while an affordance runs."""
+
+    power: bool = False
+    water: bool = False
+    on_shift: bool = Field(default=False, description="at the own work place, inside the shift")
+
+
+class Takes(Section):
+    """What an affordance uses up, on finish; there must be enough at the start."""
+
+    money: Amount = Field(default=0.0, description="meals, whatever the prices")
+    meal_price: Amount = Field(default=0.0, description="times the price of a meal")
+    groceries_price: Amount = Field(default=0.0, description="times the price of groceries")
+    stock: Count = Field(default=0, description="units of the object's stock")
+    ingredients: Count = Field(default=0, description="units carried")
+
+
+class Gives(Section):
+    """What an affordance yields, on finish."""
+
+    hunger: Signed = 0.0
+    hygiene: Signed = 0.0
+    energy: Signed = 0.0
+    ingredients: Count = 0
+    stock: Count = Field(default=0, description="units into the nearest object of `stock_of`")
+    stock_of: Name | None = None
+
+    @model_validator(mode="after")
+    def _stock_needs_a_place(self) -> Gives:
+        if (self.stock > 0) != (self.stock_of is not None):
+            raise ValueError("expected stock and stock_of together")
+        return self
+
+
+class AffordanceConfig(Section):
+    """Something one can do with a kind of object."""
+
+    object: Name | tuple[Name, ...] = Field(description="kind, or kinds, it is done at")
+    ticks: Annotated[int, Field(ge=1, le=1440)] | Literal["until_released"]
+    requires: Requires = Requires()
+    takes: Takes = Takes()
+    gives: Gives = Gives()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of objects it is done at."""
+        return (self.object,) if isinstance(self.object, str) else self.object
+
+
+class Catalogue(Section):
+    """Every kind and affordance, in the order of their ids."""
+
+    kinds: tuple[Name, ...] = Field(min_length=1, max_length=MAX_KINDS)
+    affordances: dict[Name, AffordanceConfig] = Field(max_length=MAX_AFFORDANCES)
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_differ(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(kinds)) != len(kinds):
+            raise ValueError("expected every kind once")
+        return kinds
+
+    @model_validator(mode="after")
+    def _kinds_are_known(self) -> Catalogue:
+        for name, affordance in self.affordances.items():
+            stores = (affordance.gives.stock_of,) if affordance.gives.stock_of else ()
+            for kind in (*affordance.kinds, *stores):
+                if kind not in self.kinds:
+                    raise ValueError(f"{name}: unknown kind {kind!r}{nearest(kind, self.kinds)}")
+        return self
+
+    def action_names(self) -> tuple[str, ...]:
+        """Return the action vocabulary, by id (rules 4)."""
+        return (
+            "wait",
+            *(f"move:{direction}" for direction in ("north", "south", "east", "west")),
+            *(f"approach:{kind}" for kind in self.kinds),
+            *(f"request:{kind}" for kind in self.kinds),
+            *(f"start:{name}" for name in self.affordances),
+            "release",
+            "chat",
+        )

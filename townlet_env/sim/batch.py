@@ -1,0 +1,157 @@
+"""The core under every view: W worlds of one scenario, stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_env.sim.events import Event
+from townlet_env.sim.features import MAP_CHANNELS, WINDOW
+from townlet_env.sim.ids import COMPONENT_COUNT, EVENT_NAMES, NONE
+from townlet_env.sim.plan import Plan
+from townlet_env.sim.snapshot import Snapshot, digest, restore_grid, take
+from townlet_env.sim.state import Records, Views, allocate, outcome_dtype, world_dtype
+from townlet_env.sim.tick import open_worlds, step_worlds
+
+
+class Step(NamedTuple):
+    """What one step gave; fresh arrays that no later step changes. W worlds, N residents."""
+
+    reward: npt.NDArray[np.float32]  # (W, N)
+    terminated: npt.NDArray[np.bool_]  # (W, N) left town for good
+    truncated: npt.NDArray[np.bool_]  # (W, N) cut by time
+    illegal: npt.NDArray[np.bool_]  # (W, N) the order was not legal and became wait
+
+
+class WorldBatch:
+    """W worlds x N residents as arrays.
+
+    Worlds do not know of each other: world ``w`` behaves to the last bit as it would alone.
+
+    Attributes:
+        plan: The compiled scenario.
+        views: ``map`` (W, N, 4, 11, 11) uint8, ``features`` (W, N, F) float32 and ``action_mask``
+            (W, N, A) int8 of the present state, overwritten by every step.
+        worlds: (W,) world records. Read them; only kernels write.
+    """
+
+    def __init__(self, plan: Plan, num_worlds: int) -> None:
+        """Allocate ``num_worlds`` worlds; ``reset`` opens their first episodes."""
+        n, actions = len(plan.names.residents), len(plan.names.actions)
+        self.plan = plan
+        self.num_worlds = num_worlds
+        self.num_residents = n
+        self.worlds: Records = allocate(world_dtype(plan.capacity), num_worlds)
+        self.outcomes: Records = allocate(outcome_dtype(plan.capacity), num_worlds)
+        self.views = Views(
+            map=np.zeros((num_worlds, n, len(MAP_CHANNELS), WINDOW, WINDOW), np.uint8),
+            features=np.zeros((num_worlds, n, len(plan.names.features)), np.float32),
+            action_mask=np.zeros((num_worlds, n, actions), np.int8),
+        )
+        self._grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
+        self._orders = np.zeros((num_worlds, n), np.int32)
+
+    def reset(self, seeds: Sequence[int], worlds: Sequence[int] | None = None) -> None:
+        """Open a new episode in every world, or in the ``worlds`` named.
+
+        Args:
+            seeds: One seed in [0, 2**64) per world that is reset.
+            worlds: Indices of the worlds; all by default.
+        """
+        which = np.arange(self.num_worlds) if worlds is None else np.asarray(worlds, np.int64)
+        if len(seeds) != len(which):
+            raise ValueError(f"expected {len(which)} seeds, one per world, got {len(seeds)}")
+        for w, seed in zip(which, seeds, strict=True):
+            self.worlds[w] = self.plan.template[0]
+            self.worlds["seed"][w] = np.uint64(seed)
+            self.outcomes["n_events"][w] = 0
+        self._grids[which] = self.plan.grid
+        self._open(which, fresh=True)
+
+    def step(self, actions: npt.ArrayLike) -> Step:
+        """Live one tick of every world.
+
+        Args:
+            actions: (W, N) action ids. What is out of range or masked acts as ``wait``.
+        """
+        given = np.asarray(actions)
+        # Huge numbers must stay out of range, not wrap around into a legal action.
+        self._orders[:] = np.clip(given, NONE, np.iinfo(np.int32).max)
+        plan = self.plan
+        step_worlds(
+            self.worlds,
+            self.outcomes,
+            plan.rules,
+            self._orders,
+            self._grids,
+            plan.distance,
+            self.views,
+        )
+        n = self.num_residents
+        return Step(
+            reward=self.outcomes["reward"][:, :n].copy(),
+            terminated=self.outcomes["terminated"][:, :n].astype(np.bool_),
+            truncated=self.outcomes["truncated"][:, :n].astype(np.bool_),
+            illegal=self.outcomes["illegal"][:, :n].astype(np.bool_),
+        )
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """(W, N): who is in town now; a fresh array."""
+        alive: npt.NDArray[np.bool_] = self.worlds["alive"][:, : self.num_residents] != 0
+        return alive
+
+    @property
+    def components(self) -> npt.NDArray[np.float32]:
+        """(W, N, 8): the reward components of the last step; a fresh array."""
+        shape = (self.num_worlds, self.num_residents, COMPONENT_COUNT)
+        values = np.empty(shape, np.float32)
+        values[:] = self.outcomes["components"][:, : self.num_residents]
+        return values
+
+    def events(self, w: int = 0) -> list[Event]:
+        """Return what happened in world ``w`` in the last step, in order."""
+        names, outcome = self.plan.names, self.outcomes[w]
+        found = []
+        for row in range(outcome.n_events):
+            kind, by, other, o, affordance = (int(code) for code in outcome.events[row])
+            found.append(
+                Event(
+                    event=EVENT_NAMES[kind],
+                    tick=int(self.worlds[w].tick),
+                    by=names.residents[by],
+                    other=None if other == NONE else names.residents[other],
+                    object=None if o == NONE else names.objects[o],
+                    affordance=None if affordance == NONE else names.affordances[affordance],
+                    value=float(outcome.event_value[row]),
+                )
+            )
+        return found
+
+    def digest(self, w: int = 0) -> str:
+        """Return a hash of the whole state of world ``w``."""
+        return digest(self.worlds[w])
+
+    def get_state(self) -> Snapshot:
+        """Return a copy of everything that the future depends on."""
+        return take(self.plan, self.worlds)
+
+    def set_state(self, snapshot: Snapshot) -> None:
+        """Resume from a snapshot, bit for bit.
+
+        Raises:
+            SnapshotError: The snapshot is of another scenario, version or number of worlds.
+        """
+        snapshot.check(self.plan, self.num_worlds)
+        self.worlds[:] = snapshot.worlds
+        self.outcomes["n_events"] = 0
+        for w in range(self.num_worlds):
+            restore_grid(self.plan, self.worlds[w], self._grids[w])
+        self._open(np.arange(self.num_worlds), fresh=False)
+
+    def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
+        plan = self.plan
+        open_worlds(self.worlds, plan.rules, self._grids, plan.distance, self.views, which, fresh)

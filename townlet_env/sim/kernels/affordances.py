@@ -1,0 +1,115 @@
+"""Rules 3.6: affordances start, run for their duration and take effect once, on finish."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from townlet_env.jit import kernel
+from townlet_env.sim.events import log_affordance
+from townlet_env.sim.ids import NEED_COUNT, NONE, EventKind, Verb
+from townlet_env.sim.places import on_shift, utilities_hold
+from townlet_env.sim.rules import Rules
+from townlet_env.sim.state import Orders, Outcome, World
+
+
+@kernel
+def run_affordances(world: World, outcome: Outcome, rules: Rules, orders: Orders) -> None:
+    """Start what is ordered, then advance, fail or finish everything that runs.
+
+    The tick of the start counts: an affordance of one tick starts and finishes in the same tick.
+    """
+    for turn in range(world.n_residents):
+        i = int(outcome.turn[turn])
+        if world.alive[i] == 0:
+            continue
+        if rules.action_verb[orders[i]] == Verb.START:
+            start(world, outcome, rules, i, int(rules.action_argument[orders[i]]))
+        if world.busy_affordance[i] != NONE:
+            advance(world, outcome, rules, i)
+
+
+@kernel
+def start(world: World, outcome: Outcome, rules: Rules, i: int, affordance: int) -> None:
+    """Turn the reservation of ``i`` into use."""
+    o = int(world.reserved_object[i])
+    world.reserved_object[i] = NONE
+    world.holder[o] = NONE
+    world.holder_age[o] = 0
+    world.user[o] = i
+    world.busy_affordance[i] = affordance
+    world.busy_object[i] = o
+    world.busy_remaining[i] = rules.affordance_ticks[affordance]
+    outcome.success[i] = 1
+    log_affordance(outcome, EventKind.AFFORDANCE_STARTED, i, NONE, o, affordance, 0.0)
+
+
+@kernel
+def advance(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
+    """Run one tick of what ``i`` does."""
+    affordance = int(world.busy_affordance[i])
+    power, water = rules.affordance_power[affordance], rules.affordance_water[affordance]
+    if not utilities_hold(world, power, water):
+        stop(world, outcome, i, EventKind.AFFORDANCE_FAILED)
+    elif rules.affordance_ticks[affordance] == 0:
+        if rules.affordance_work[affordance] != 0 and not on_shift(world, i):
+            stop(world, outcome, i, EventKind.AFFORDANCE_FINISHED)
+    else:
+        world.busy_remaining[i] -= 1
+        if world.busy_remaining[i] == 0:
+            take_effect(world, rules, i, affordance, int(world.busy_object[i]))
+            o = int(world.busy_object[i])
+            world.cooldown_until[i, o] = world.tick + 1 + rules.cooldown_ticks
+            stop(world, outcome, i, EventKind.AFFORDANCE_FINISHED)
+
+
+@kernel
+def stop(world: World, outcome: Outcome, i: int, kind: int) -> None:
+    """Free the resident and the object."""
+    o = int(world.busy_object[i])
+    log_affordance(outcome, kind, i, NONE, o, int(world.busy_affordance[i]), 0.0)
+    world.user[o] = NONE
+    world.busy_affordance[i] = NONE
+    world.busy_object[i] = NONE
+    world.busy_remaining[i] = 0
+
+
+@kernel
+def price(world: World, rules: Rules, affordance: int) -> float:
+    """Return what an affordance costs at today's prices, in meals."""
+    return float(
+        rules.takes_money[affordance]
+        + rules.takes_meal_price[affordance] * world.price_meal
+        + rules.takes_groceries_price[affordance] * world.price_groceries
+    )
+
+
+@kernel
+def take_effect(world: World, rules: Rules, i: int, affordance: int, o: int) -> None:
+    """Pay, consume and gain; the start checked that there is enough of everything."""
+    cost = np.float32(price(world, rules, affordance))
+    world.wallet[i] = max(world.wallet[i] - cost, np.float32(0.0))
+    world.stock[o] -= rules.takes_stock[affordance]
+    world.ingredients[i] += rules.gives_ingredients[affordance] - rules.takes_ingredients[affordance]
+    if rules.gives_stock[affordance] > 0:
+        into = nearest_store(world, i, int(rules.gives_stock_kind[affordance]))
+        if into != NONE:
+            world.stock[into] += rules.gives_stock[affordance]
+    for k in range(NEED_COUNT):
+        gained = world.needs[i, k] + rules.affordance_effect[affordance, k]
+        world.needs[i, k] = min(max(gained, np.float32(0.0)), np.float32(1.0))
+
+
+@kernel
+def nearest_store(world: World, i: int, kind: int) -> int:
+    """Return the object of a kind with the fewest Manhattan cells from ``i``, or NONE."""
+    best = NONE
+    best_cells = 0
+    for o in range(world.n_objects):
+        if world.kind[o] == kind:
+            cells = abs(int(world.x[i]) - int(world.object_x[o])) + abs(
+                int(world.y[i]) - int(world.object_y[o])
+            )
+            if best == NONE or cells < best_cells:
+                best = o
+                best_cells = cells
+    return best

@@ -1,0 +1,236 @@
+"""Rules 3.13 and 6: the feature vector of every resident, in the order of sim/features.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_env.jit import kernel
+from townlet_env.sim.features import (
+    AT_BUSY,
+    AT_CLOCK,
+    AT_FRIENDS,
+    AT_JOB,
+    AT_KINDS,
+    AT_LAST,
+    AT_NEEDS,
+    AT_NEIGHBOUR,
+    AT_PERSONALITY,
+    AT_QUEUE,
+    AT_RIVALS,
+    AT_SHIFT,
+    AT_SUCCESS,
+    AT_TIES,
+    AT_TOWN,
+    AT_WALLET,
+    AVOID_COUNT_SCALE,
+    KIND_COLUMNS,
+    SOCIAL_COLUMNS,
+    SOCIAL_SLOTS,
+)
+from townlet_env.sim.ids import NEED_COUNT, NONE
+from townlet_env.sim.places import UNREACHABLE, minute_of_day, nearest_usable
+from townlet_env.sim.rules import Rules
+from townlet_env.sim.state import SHIFT_MEMORY, Distance, World
+
+Row = npt.NDArray[np.float32]
+
+
+@kernel
+def observe_features(
+    world: World, rules: Rules, distance: Distance, features: npt.NDArray[np.float32]
+) -> None:
+    """Write the (N, F) features of every resident; those not in town are zeros."""
+    for i in range(world.n_residents):
+        row = features[i]
+        row[:] = 0.0
+        if world.alive[i] == 0:
+            continue
+        see_self(world, i, row)
+        see_clock(world, rules, row)
+        see_job(world, i, row)
+        see_activity(world, rules, i, row)
+        see_town(world, row)
+        see_ties(world, rules, i, row)
+        see_neighbour(world, i, row)
+        for kind in range(rules.n_kinds):
+            see_kind(world, rules, distance, i, kind, row)
+
+
+@kernel
+def squash(value: float, scale: float) -> float:
+    """Map [0, inf) to [0, 1): value / (value + scale)."""
+    return value / (value + scale)
+
+
+@kernel
+def see_self(world: World, i: int, row: Row) -> None:
+    """Needs, wallet, inventory, last action, personality."""
+    for k in range(NEED_COUNT):
+        row[AT_NEEDS + k] = world.needs[i, k]
+    row[AT_WALLET] = squash(world.wallet[i], 1.0)
+    row[AT_WALLET + 1] = squash(world.ingredients[i], 1.0)
+    row[AT_LAST + world.last_verb[i]] = 1.0
+    row[AT_SUCCESS] = world.last_success[i]
+    row[AT_PERSONALITY] = world.pace[i]
+    row[AT_PERSONALITY + 1] = world.patience[i]
+    row[AT_PERSONALITY + 2] = world.warmth[i]
+
+
+@kernel
+def see_clock(world: World, rules: Rules, row: Row) -> None:
+    """Time of day, progress of the episode, and its first observation."""
+    minute = minute_of_day(world)
+    row[AT_CLOCK] = rules.day_sin[minute]
+    row[AT_CLOCK + 1] = rules.day_cos[minute]
+    row[AT_CLOCK + 2] = min(world.tick / rules.max_ticks, 1.0)
+    row[AT_CLOCK + 3] = 1.0 if world.tick == 0 else 0.0
+
+
+@kernel
+def see_job(world: World, i: int, row: Row) -> None:
+    """Shift state, minutes to the next start, attendance, wages withheld."""
+    row[AT_SHIFT + world.shift_state[i]] = 1.0
+    row[AT_JOB] = 1.0
+    if world.job_object[i] != NONE:
+        away = (int(world.job_start[i]) - minute_of_day(world) + 720) % 1440 - 720
+        row[AT_JOB] = min(max(away / 720.0, -1.0), 1.0)
+    worked = 0
+    scheduled = 0
+    for past in range(SHIFT_MEMORY):
+        worked += int(world.shifts_worked[i, past])
+        scheduled += int(world.shifts_scheduled[i, past])
+    row[AT_JOB + 1] = worked / scheduled if scheduled > 0 else 1.0
+    row[AT_JOB + 2] = squash(world.withheld[i], 1.0)
+
+
+@kernel
+def see_activity(world: World, rules: Rules, i: int, row: Row) -> None:
+    """The affordance that runs, the reservation held, the place in line."""
+    affordance = int(world.busy_affordance[i])
+    if affordance != NONE:
+        row[AT_BUSY] = 1.0
+        duration = rules.affordance_ticks[affordance]
+        if duration > 0:
+            row[AT_BUSY + 1] = world.busy_remaining[i] / duration
+    if world.reserved_object[i] != NONE:
+        row[AT_QUEUE] = 1.0
+        left = rules.reservation_ticks - world.holder_age[world.reserved_object[i]]
+        row[AT_QUEUE + 1] = max(left, 0) / max(rules.reservation_ticks, 1)
+    o = int(world.queue_object[i])
+    if o != NONE:
+        row[AT_QUEUE + 2] = 1.0
+        for place_in_line in range(world.queue_length[o]):
+            if world.queue[o, place_in_line] == i:
+                row[AT_QUEUE + 3] = (place_in_line + 1.0) / (place_in_line + 2.0)
+
+
+@kernel
+def see_town(world: World, row: Row) -> None:
+    """Prices and utilities."""
+    row[AT_TOWN] = squash(world.price_meal, 1.0)
+    row[AT_TOWN + 1] = squash(world.price_groceries, 1.0)
+    row[AT_TOWN + 2] = world.power
+    row[AT_TOWN + 3] = world.water
+
+
+@kernel
+def see_ties(world: World, rules: Rules, i: int, row: Row) -> None:
+    """Rivalry in sum, the closest friends and the strongest rivals."""
+    strongest = np.float32(0.0)
+    avoided = 0
+    for j in range(world.n_residents):
+        strongest = max(strongest, world.rivalry[i, j])
+        if world.rivalry[i, j] > rules.avoid_threshold:
+            avoided += 1
+    row[AT_TIES] = strongest
+    row[AT_TIES + 1] = min(avoided / AVOID_COUNT_SCALE, 1.0)
+    first_friend = NONE
+    first_rival = NONE
+    for place in range(SOCIAL_SLOTS):
+        friend = top_tie(world, i, first_friend, True)
+        rival = top_tie(world, i, first_rival, False)
+        see_tie(world, i, friend, row, AT_FRIENDS + place * SOCIAL_COLUMNS)
+        see_tie(world, i, rival, row, AT_RIVALS + place * SOCIAL_COLUMNS)
+        if friend == NONE:
+            friend = i  # no second where there is no first
+        if rival == NONE:
+            rival = i
+        first_friend = friend
+        first_rival = rival
+
+
+@kernel
+def top_tie(world: World, i: int, skip: int, friend: bool) -> int:
+    """Return who ``i`` is closest to (trust + familiarity > 0) or rivals most, skipping one.
+
+    With ``skip == i`` nobody is left.
+    """
+    best = NONE
+    best_strength = np.float32(0.0)
+    if skip == i:
+        return best
+    for j in range(world.n_residents):
+        if j == i or j == skip or world.alive[j] == 0:
+            continue
+        strength = world.rivalry[i, j]
+        if friend:
+            strength = world.trust[i, j] + world.familiarity[i, j]
+        if strength > best_strength:
+            best = j
+            best_strength = strength
+    return best
+
+
+@kernel
+def see_tie(world: World, i: int, j: int, row: Row, at: int) -> None:
+    """Write one social slot; zeros if there is nobody."""
+    if j == NONE:
+        return
+    dx, dy = int(world.x[j]) - int(world.x[i]), int(world.y[j]) - int(world.y[i])
+    cells = max(abs(dx) + abs(dy), 1)
+    row[at] = 1.0
+    row[at + 1] = dx / cells
+    row[at + 2] = dy / cells
+    row[at + 3] = world.trust[i, j]
+    row[at + 4] = world.familiarity[i, j]
+    row[at + 5] = world.rivalry[i, j]
+
+
+@kernel
+def see_neighbour(world: World, i: int, row: Row) -> None:
+    """How far the nearest resident is."""
+    nearest = NONE
+    for j in range(world.n_residents):
+        if j != i and world.alive[j] != 0:
+            cells = abs(int(world.x[i]) - int(world.x[j])) + abs(int(world.y[i]) - int(world.y[j]))
+            if nearest == NONE or cells < nearest:
+                nearest = cells
+    row[AT_NEIGHBOUR] = 1.0 if nearest != NONE else 0.0
+    row[AT_NEIGHBOUR + 1] = squash(nearest, 8.0) if nearest != NONE else 1.0
+
+
+@kernel
+def see_kind(
+    world: World, rules: Rules, distance: Distance, i: int, kind: int, row: Row
+) -> None:
+    """Where the nearest usable object of a kind is, how long its line, how full its stock."""
+    at = AT_KINDS + kind * KIND_COLUMNS
+    row[at + 2] = 1.0
+    o = nearest_usable(world, distance, rules, i, kind)
+    if o == NONE:
+        return
+    steps = int(distance[o, world.y[i], world.x[i]])
+    if steps >= UNREACHABLE:
+        return
+    dx = int(world.object_x[o]) - int(world.x[i])
+    dy = int(world.object_y[o]) - int(world.y[i])
+    cells = max(abs(dx) + abs(dy), 1)
+    people = int(world.queue_length[o])
+    if world.user[o] != NONE or world.holder[o] != NONE:
+        people += 1
+    row[at] = dx / cells
+    row[at + 1] = dy / cells
+    row[at + 2] = squash(steps, 8.0)
+    row[at + 3] = squash(people, 1.0)
+    row[at + 4] = squash(world.stock[o], 4.0)

@@ -1,0 +1,144 @@
+"""The state of a world: one structured record of fixed-shape arrays.
+
+Every field states its dtype, shape and unit here and nowhere else. ``N`` is the capacity for
+residents and ``M`` for objects; a world uses the first ``n_residents`` and ``n_objects`` rows.
+Worlds of one batch are one ``np.recarray``, so that ``world.needs[i, k]`` reads the same in a
+compiled kernel, in plain Python (``NUMBA_DISABLE_JIT=1``) and in a view. docs/ARCHITECTURE.md tells
+why a record won over groups of arrays. Booleans are ``uint8``: nested arrays have no bool.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_env.sim.ids import COMPONENT_COUNT, NEED_COUNT
+
+World: TypeAlias = Any  # one record of world_dtype(...)
+Outcome: TypeAlias = Any  # one record of outcome_dtype(...)
+Records: TypeAlias = Any  # np.recarray of either
+
+I8, I16, I32, U8, U64, F32 = np.int8, np.int16, np.int32, np.uint8, np.uint64, np.float32
+
+Grid: TypeAlias = npt.NDArray[np.uint16]
+Distance: TypeAlias = npt.NDArray[np.uint16]
+Orders: TypeAlias = npt.NDArray[np.int32]
+
+SHIFT_MEMORY = 3  # shifts that attendance looks back
+EVENTS_PER_RESIDENT = 8  # more cannot happen to one resident in one tick
+
+
+class Capacity(NamedTuple):
+    """Rows reserved in every world; kernels are compiled once per capacity."""
+
+    residents: int
+    objects: int
+
+
+# Few sizes, so that few compilations: the smallest that fits is taken.
+CAPACITIES = (Capacity(16, 48), Capacity(64, 256))
+
+
+def world_dtype(capacity: Capacity) -> np.dtype[np.void]:
+    """Return the record of one world."""
+    n, m = capacity
+    return np.dtype(
+        [
+            # the town
+            ("seed", U64),  # of this episode
+            ("tick", I32),  # ticks done in this episode
+            ("start_minute", I32),  # time of day at tick 0, minutes
+            ("n_residents", I32),
+            ("n_objects", I32),
+            ("price_meal", F32),  # meals
+            ("price_groceries", F32),  # meals per unit of ingredients
+            ("power", U8),  # 1 while there is power
+            ("water", U8),  # 1 while there is water
+            # residents
+            ("alive", U8, (n,)),  # 1 while in town
+            ("x", I16, (n,)),  # column, cells
+            ("y", I16, (n,)),  # row, cells
+            ("needs", F32, (n, NEED_COUNT)),  # in [0, 1], 1 = satisfied
+            ("wallet", F32, (n,)),  # meals, never negative
+            ("ingredients", I16, (n,)),  # units carried
+            ("pace", F32, (n,)),  # personality, in [-1, 1]
+            ("patience", F32, (n,)),  # personality, in [-1, 1]
+            ("warmth", F32, (n,)),  # personality, in [-1, 1]
+            ("blocked", I16, (n,)),  # tries in a row blocked by another resident
+            ("busy_affordance", I8, (n,)),  # running affordance or NONE
+            ("busy_object", I16, (n,)),  # object in use or NONE
+            ("busy_remaining", I16, (n,)),  # ticks; stays 0 when open ended
+            ("reserved_object", I16, (n,)),  # object this resident may start at, or NONE
+            ("queue_object", I16, (n,)),  # object this resident waits for, or NONE
+            ("queue_ticks", I16, (n,)),  # ticks waited there
+            ("cooldown_until", I32, (n, m)),  # tick before which the queue skips the resident
+            ("last_verb", I8, (n,)),  # Verb of the last action carried out
+            ("last_success", U8, (n,)),  # 1 if it did what it says
+            ("potential", F32, (n,)),  # phi of the last state, rules 5
+            # jobs
+            ("job_object", I16, (n,)),  # work place or NONE
+            ("job_start", I16, (n,)),  # minute of the day
+            ("job_end", I16, (n,)),  # minute of the day, exclusive
+            ("job_wage", F32, (n,)),  # meals per tick worked
+            ("job_penalty", F32, (n,)),  # meals withheld when late
+            ("shift_state", I8, (n,)),  # ShiftState
+            ("shift_worked", I16, (n,)),  # ticks worked in today's shift
+            ("shift_away", I16, (n,)),  # ticks on shift, not working, since work began
+            ("withheld", F32, (n,)),  # meals of penalty still to be worked off
+            ("shifts_worked", I16, (n, SHIFT_MEMORY)),  # ticks, latest first
+            ("shifts_scheduled", I16, (n, SHIFT_MEMORY)),  # ticks, latest first
+            # ties, row towards column
+            ("rivalry", F32, (n, n)),  # in [0, 1]
+            ("trust", F32, (n, n)),  # in [-1, 1]
+            ("familiarity", F32, (n, n)),  # in [-1, 1]
+            # objects
+            ("kind", I8, (m,)),  # index in the catalogue
+            ("object_x", I16, (m,)),
+            ("object_y", I16, (m,)),
+            ("stock", I16, (m,)),  # units, never negative
+            ("user", I16, (m,)),  # resident using it or NONE
+            ("holder", I16, (m,)),  # resident holding the reservation or NONE
+            ("holder_age", I16, (m,)),  # ticks the reservation has been held
+            ("queue", I16, (m, n)),  # residents waiting, first in line first
+            ("queue_length", I16, (m,)),
+        ],
+        align=True,
+    )
+
+
+def outcome_dtype(capacity: Capacity) -> np.dtype[np.void]:
+    """Return the record of what one tick of one world did; overwritten every tick."""
+    n = capacity.residents
+    return np.dtype(
+        [
+            ("turn", I16, (n,)),  # residents in the random order of this tick
+            ("illegal", U8, (n,)),  # 1 if the order was not legal and became wait
+            ("success", U8, (n,)),  # 1 if the order did what it says
+            ("wage", F32, (n,)),  # meals earned in this tick
+            ("punctuality", F32, (n,)),  # in [-1, 1], once per shift
+            ("social", F32, (n,)),  # reward of a chat in this tick
+            ("components", F32, (n, COMPONENT_COUNT)),
+            ("reward", F32, (n,)),
+            ("terminated", U8, (n,)),  # 1 in the tick of the exit
+            ("truncated", U8, (n,)),  # 1 when the episode is cut by time
+            ("n_events", I32),
+            ("events", I16, (n * EVENTS_PER_RESIDENT, 5)),  # kind, by, other, object, affordance
+            ("event_value", F32, (n * EVENTS_PER_RESIDENT,)),  # intensity, quality or minutes
+        ],
+        align=True,
+    )
+
+
+class Views(NamedTuple):
+    """What residents see; W worlds, N residents of the scenario, A actions, F features."""
+
+    map: npt.NDArray[np.uint8]  # (W, N, 4, 11, 11) of 0/1
+    features: npt.NDArray[np.float32]  # (W, N, F)
+    action_mask: npt.NDArray[np.int8]  # (W, N, A) of 0/1
+
+
+def allocate(dtype: np.dtype[np.void], count: int) -> Records:
+    """Return ``count`` zeroed records with attribute access."""
+    return np.zeros(count, dtype).view(np.recarray)
