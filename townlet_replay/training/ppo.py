@@ -1,0 +1,297 @@
+"""Proximal policy optimisation with masks on packed rollouts.
+
+Schulman et al. 2017 (PPO), eq. 7 and 9; the details of Engstrom et al. 2020 and Huang et al. 2022
+as Stable-Baselines3's ``PPO`` and sb3-contrib's ``MaskablePPO`` resolve them, in their order of
+operations: with the same rows, weights and permutations the updates agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from townlet_replay.errors import TrainingError
+from townlet_replay.policy.masked import evaluate
+from townlet_replay.policy.network import TownletNetwork
+from townlet_replay.rollout import Rollout
+from townlet_replay.training.batches import (
+    Batch,
+    forbidden_rows,
+    gradient_step,
+    minibatches,
+    to_batch,
+)
+from townlet_replay.training.gae import Advantages, gae
+from townlet_replay.training.settings import AtLeastOne, Settings
+
+# A minibatch whose k3 exceeds this multiple of target_kl ends the update (SB3, ppo.py).
+_KL_SLACK = 1.5
+# Added to the deviation of a minibatch's advantages (SB3, ppo.py).
+_ADVANTAGE_EPS = 1e-8
+
+
+class PPOConfig(Settings):
+    """Settings of one PPO update; Stable-Baselines3's defaults unless said otherwise."""
+
+    learning_rate: float = Field(3e-4, gt=0, description="Adam step size")
+    gamma: float = Field(0.99, ge=0, le=1, description="discount per tick")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="trace decay of GAE")
+    clip_range: float = Field(0.2, gt=0, description="how far a ratio may leave 1")
+    clip_range_vf: float | None = Field(
+        None, gt=0, description="how far a value may leave the recorded one; None: no clipping"
+    )
+    ent_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus (SB3: 0)")
+    vf_coef: float = Field(0.5, ge=0, description="weight of the mean squared value error")
+    max_grad_norm: float = Field(0.5, gt=0, description="clip of the global gradient norm")
+    epochs: AtLeastOne = Field(4, description="passes over the rollout per update (SB3: 10)")
+    minibatch_size: AtLeastOne = Field(256, description="rows per gradient step (SB3: 64)")
+    target_kl: float | None = Field(
+        0.02, gt=0, description="stops above 1.5 times this k3; None: never stops (SB3)"
+    )
+    normalize_advantage: bool = Field(True, description="per minibatch, unbiased deviation")
+    adam_eps: float = Field(1e-5, gt=0, description="Adam's epsilon; torch's own default is 1e-8")
+
+
+class UpdateStats(NamedTuple):
+    """One update. Unless said otherwise: the mean over all minibatches of all epochs.
+
+    NaN marks what is undefined (a correlation with a constant, the norm of no gradient).
+    """
+
+    loss_policy: float
+    loss_value: float  # mean squared error, unweighted
+    loss_entropy: float  # minus the mean entropy, unweighted
+    loss_total: float  # as optimised
+    clip_fraction: float  # share of rows with |ratio - 1| > clip_range
+    kl_divergence: float  # k3 = mean(ratio - 1 - log ratio), never negative (Schulman 2020)
+    kl_divergence_max: float  # of a minibatch
+    ratio_mean: float
+    ratio_max: float  # of a row
+    ess: float  # (sum ratio)^2 / (N sum ratio^2), in (0, 1]
+    ess_min: float  # of a minibatch
+    batch_entropy_mean: float  # nats
+    batch_entropy_std: float  # between minibatches
+    grad_norm: float  # before clipping; of minibatches that were stepped
+    grad_norm_max: float
+    adv_mean: float  # over all rows, before normalisation
+    adv_std: float
+    explained_variance: float  # 1 - Var(returns - values) / Var(returns), recorded values (SB3)
+    reward_advantage_corr: float  # Pearson, over all rows
+    rows: int
+    minibatches: int  # gradient steps taken
+    epochs_completed: int
+    stopped_early: bool  # by target_kl
+
+
+class _Minibatch(NamedTuple):
+    """Figures of one minibatch, in the order they are stacked."""
+
+    policy: float
+    value: float
+    entropy: float
+    total: float
+    clipped: float
+    kl: float
+    ratio_mean: float
+    ratio_max: float
+    ess: float
+
+
+class _Targets(NamedTuple):
+    """What a minibatch is trained towards, ``(N,)`` each."""
+
+    old_log_probs: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def rows(self, index: Tensor) -> _Targets:
+        return _Targets(*(tensor[index] for tensor in self))
+
+
+def make_optimizer(network: TownletNetwork, config: PPOConfig) -> torch.optim.Adam:
+    """Return Adam as PPO uses it (Huang et al. 2022, detail 3: epsilon 1e-5)."""
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=config.adam_eps)
+
+
+def ppo_update(
+    network: TownletNetwork,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    rng: np.random.Generator,
+) -> UpdateStats:
+    """Train ``network`` in place on one rollout.
+
+    Advantages come from the recorded values, ratios from the recorded log-probabilities: neither is
+    recomputed, which is what makes a capture as good as the live run it was taken from.
+
+    Args:
+        network: trained in place.
+        optimizer: over ``network.parameters()``; its learning rate is left as it is.
+        rollout: packed segments with log-probabilities and values of who acted.
+        config: settings.
+        rng: draws one permutation of the rows per epoch.
+
+    Raises:
+        TrainingError: the rollout has unknown log-probabilities or values, actions against their
+            mask, or does not fit the network; or a gradient is not finite (the weights are then
+            those of the step before).
+    """
+    _check_known(rollout)
+    batch = to_batch(network, rollout)
+    _check_legal(rollout)
+    estimates = gae(
+        rollout.rewards,
+        rollout.values,
+        rollout.terminations,
+        rollout.truncations,
+        rollout.bootstrap_values,
+        config.gamma,
+        config.gae_lambda,
+    )
+    targets = _Targets(
+        *(
+            torch.tensor(array, dtype=torch.float32, device=network.device)
+            for array in (rollout.old_log_probs, rollout.values, *estimates)
+        )
+    )
+    figures: list[_Minibatch] = []
+    norms: list[float] = []
+    epochs_completed = 0
+    stopped = False
+    while epochs_completed < config.epochs and not stopped:
+        for index in minibatches(len(rollout.actions), config.minibatch_size, rng):
+            loss, figure = _loss(network, batch.rows(index), targets.rows(index), config)
+            figures.append(figure)
+            if config.target_kl is not None and figure.kl > _KL_SLACK * config.target_kl:
+                stopped = True
+                break
+            norms.append(gradient_step(network, optimizer, loss, config.max_grad_norm))
+        else:
+            epochs_completed += 1
+    return _stats(rollout, estimates, figures, norms, epochs_completed)
+
+
+def _check_known(rollout: Rollout) -> None:
+    cut = rollout.truncations & ~rollout.terminations
+    for name, array, remedy in (
+        ("old_log_probs", rollout.old_log_probs, "clone the behaviour with bc instead"),
+        ("values", rollout.values, "annotate the capture with a critic first"),
+        ("bootstrap_values", rollout.bootstrap_values[cut], "annotate the capture first"),
+        ("rewards", rollout.rewards, "repair the capture"),
+    ):
+        unknown = int(np.count_nonzero(~np.isfinite(array)))
+        if unknown:
+            raise TrainingError(
+                f"{name}: expected finite numbers, found {unknown} unknown of {len(array)}; "
+                f"PPO cannot use them, {remedy}"
+            )
+
+
+def _check_legal(rollout: Rollout) -> None:
+    forbidden = np.flatnonzero(forbidden_rows(rollout.action_mask, rollout.actions))
+    if len(forbidden):
+        row = int(forbidden[0])
+        raise TrainingError(
+            f"row {row}: action {rollout.actions[row]} is forbidden by its mask ({len(forbidden)} "
+            "such rows); PPO has no ratio for it: leave those rows out, or clone with bc"
+        )
+
+
+def _loss(
+    network: TownletNetwork, batch: Batch, targets: _Targets, config: PPOConfig
+) -> tuple[Tensor, _Minibatch]:
+    logits, values = network(batch.observations)
+    log_probs, entropies = evaluate(logits, batch.mask, batch.actions)
+    advantages = targets.advantages
+    # The deviation of one row is undefined; sb3-contrib divides by it and poisons every weight.
+    if config.normalize_advantage and len(advantages) > 1:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + _ADVANTAGE_EPS)
+    ratio = torch.exp(log_probs - targets.old_log_probs)
+    clipped = torch.clamp(ratio, 1 - config.clip_range, 1 + config.clip_range)
+    policy = -torch.min(advantages * ratio, advantages * clipped).mean()
+    value = functional.mse_loss(targets.returns, _near_old(values, targets, config.clip_range_vf))
+    entropy = -torch.mean(entropies)
+    total = policy + config.ent_coef * entropy + config.vf_coef * value
+    with torch.no_grad():
+        log_ratio = log_probs - targets.old_log_probs
+        k3 = torch.mean((torch.exp(log_ratio) - 1) - log_ratio)
+        outside = torch.mean((torch.abs(ratio - 1) > config.clip_range).float())
+        ess = ratio.sum().square() / (len(ratio) * ratio.square().sum())
+        figures = torch.stack(
+            [policy, value, entropy, total, outside, k3, ratio.mean(), ratio.max(), ess]
+        )
+    return total, _Minibatch(*figures.tolist())
+
+
+def _near_old(values: Tensor, targets: _Targets, clip_range: float | None) -> Tensor:
+    """Clip values around the recorded ones; the clipped prediction alone is used, as in SB3."""
+    if clip_range is None:
+        return values
+    old = targets.old_values
+    return old + torch.clamp(values - old, -clip_range, clip_range)
+
+
+def _stats(
+    rollout: Rollout,
+    estimates: Advantages,
+    figures: Sequence[_Minibatch],
+    norms: Sequence[float],
+    epochs_completed: int,
+) -> UpdateStats:
+    table = np.array(figures, dtype=np.float64)  # (minibatches, figures)
+    mean = _Minibatch(*table.mean(axis=0).tolist())
+    largest = _Minibatch(*table.max(axis=0).tolist())
+    smallest = _Minibatch(*table.min(axis=0).tolist())
+    advantages = estimates.advantages.astype(np.float64)
+    return UpdateStats(
+        loss_policy=mean.policy,
+        loss_value=mean.value,
+        loss_entropy=mean.entropy,
+        loss_total=mean.total,
+        clip_fraction=mean.clipped,
+        kl_divergence=mean.kl,
+        kl_divergence_max=largest.kl,
+        ratio_mean=mean.ratio_mean,
+        ratio_max=largest.ratio_max,
+        ess=mean.ess,
+        ess_min=smallest.ess,
+        batch_entropy_mean=-mean.entropy,
+        batch_entropy_std=float(table[:, _Minibatch._fields.index("entropy")].std()),
+        grad_norm=float(np.mean(norms)) if norms else np.nan,
+        grad_norm_max=max(norms, default=np.nan),
+        adv_mean=float(advantages.mean()),
+        adv_std=float(advantages.std()),
+        explained_variance=explained_variance(rollout.values, estimates.returns),
+        reward_advantage_corr=correlation(rollout.rewards, estimates.advantages),
+        rows=len(rollout.actions),
+        minibatches=len(norms),
+        epochs_completed=epochs_completed,
+        stopped_early=len(norms) < len(figures),
+    )
+
+
+def explained_variance(values: NDArray[Any], returns: NDArray[Any]) -> float:
+    """Return ``1 - Var(returns - values) / Var(returns)``; NaN if the returns are constant."""
+    exact = returns.astype(np.float64)
+    variance = float(exact.var())
+    if variance == 0.0:
+        return np.nan
+    return 1.0 - float((exact - values.astype(np.float64)).var()) / variance
+
+
+def correlation(left: NDArray[Any], right: NDArray[Any]) -> float:
+    """Return Pearson's correlation of two rows of numbers; NaN if one of them is constant."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    spread = float(a.std() * b.std())
+    if spread == 0.0:
+        return np.nan
+    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread
