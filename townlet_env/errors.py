@@ -5,6 +5,7 @@
     TownletError
     ├── ConfigError        a scenario, catalogue or override is wrong; names file and dotted key
     ├── ResetNeeded        ``step`` before ``reset``, or after every resident is done
+    ├── ActionError        an action for nobody, or that is no whole number
     ├── SnapshotError      a state that does not belong to this environment
     └── (townlet_replay.errors)
         ├── CaptureError     a capture, sample or manifest is wrong; names file and array
@@ -31,6 +32,10 @@ class ConfigError(TownletError):
 
 class ResetNeeded(TownletError):
     """``step`` was called on an environment that has no live episode."""
+
+
+class ActionError(TownletError):
+    """An action for somebody who does not live here, or that is no whole number."""
 
 
 class SnapshotError(TownletError):

@@ -72,8 +72,8 @@ class TieClaim(Section):
 class ResidentClaim(Section):
     """A resident's state at a tick: ``{resident: dawn, field: shift_state, at: 20, is: on_time}``.
 
-    ``field`` is a need, ``wallet``, ``ingredients``, ``shift_state``, ``alive``, ``x``, ``y`` or the
-    name of a feature column. Without ``at`` the end counts.
+    ``field`` is a need, ``wallet``, ``ingredients``, ``shift_state``, ``alive``, ``x``, ``y``
+    or the name of a feature column. Without ``at`` the end counts.
     """
 
     resident: str

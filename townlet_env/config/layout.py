@@ -49,7 +49,9 @@ def _check_names(config: TownConfig) -> None:
     for name, job in config.jobs.items():
         if job.object not in objects:
             where = f"{config.name}: jobs.{name}.object"
-            raise ConfigError(f"{where}: unknown object {job.object!r}{nearest(job.object, objects)}")
+            raise ConfigError(
+                f"{where}: unknown object {job.object!r}{nearest(job.object, objects)}"
+            )
     for resident in config.residents:
         if resident.job is not None and resident.job not in config.jobs:
             where = f"{config.name}: residents.{resident.id}.job"
@@ -97,7 +99,7 @@ def _read_map(config: TownConfig) -> tuple[npt.NDArray[np.bool_], dict[str, Poin
 
 
 def _mark(config: TownConfig, marks: dict[str, Point], name: str, cell: Point) -> None:
-    known = [item.id for item in (*config.objects, *config.residents)]
+    known = [thing.id for thing in config.objects] + [who.id for who in config.residents]
     if name not in known:
         raise ConfigError(f"{config.name}: legend: unknown id {name!r}{nearest(name, known)}")
     if name in marks:
@@ -120,9 +122,7 @@ def _cell(
     x, y = cell
     height, width = walls.shape
     if x >= width or y >= height:
-        raise ConfigError(
-            f"{where}: expected a cell inside {width} x {height}, found [{x}, {y}]"
-        )
+        raise ConfigError(f"{where}: expected a cell inside {width} x {height}, found [{x}, {y}]")
     if walls[y, x]:
         raise ConfigError(f"{where}: expected a floor cell, found a wall at [{x}, {y}]; move it")
     if cell in taken:

@@ -25,7 +25,7 @@ class Source(NamedTuple):
 
 
 def configs_dir() -> Path:
-    """Return the folder of scenarios and catalogues: ``configs/`` of a checkout, or the packaged copy."""
+    """Return the folder of scenarios and catalogues: of the checkout, or the packaged copy."""
     packaged = Path(str(files("townlet_env"))) / "configs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
 

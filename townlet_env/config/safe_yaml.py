@@ -26,7 +26,7 @@ class _PlainLoader(yaml.SafeLoader):
     """SafeLoader without aliases: a few bytes of them can stand for gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(
                 None, None, "expected no aliases (*name); write the value out", mark
@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> Document:
             raise ConfigError(f"{path}: expected a mapping of keys to values at the top")
         lines: dict[Path_, int] = {}
         _walk(path, node, (), lines)
-        data = loader.construct_document(node)  # type: ignore[no-untyped-call]
+        data = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML here: {_where(error)}") from error
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""What a scenario file may hold. Units are in the descriptions; docs/ROLLOUT_SCENARIOS.md shows it."""
+"""What a scenario file may hold; docs/ROLLOUT_SCENARIOS.md shows one. Units are in the fields."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class ResidentConfig(Section):
         description="schedule, needs_driven, random, idle, learner, or a registered name",
     )
     then: PolicyName = Field(default="idle", description="policy after the schedule is done")
-    schedule: list[Step] = []
+    schedule: list[Step] = Field(default=[])
 
     @model_validator(mode="after")
     def _schedule_has_steps(self) -> ResidentConfig:
@@ -122,10 +122,12 @@ class TownConfig(Section):
     legend: dict[Annotated[str, Field(min_length=1, max_length=1)], str] = Field(
         default={}, description="character -> wall, floor, or the id of an object or resident"
     )
-    size: tuple[Side, Side] | None = Field(default=None, description="[columns, rows] of open floor")
-    objects: list[ObjectConfig] = []
+    size: tuple[Side, Side] | None = Field(
+        default=None, description="[columns, rows] of open floor"
+    )
+    objects: list[ObjectConfig] = Field(default=[])
     residents: list[ResidentConfig] = Field(min_length=1)
-    jobs: dict[str, JobConfig] = {}
+    jobs: dict[str, JobConfig] = Field(default={})
     affordances: dict[str, dict[str, object]] = Field(
         default={}, description="changes to affordances of the catalogue, by name"
     )
@@ -137,8 +139,8 @@ class TownConfig(Section):
     rewards: RewardsConfig = RewardsConfig()
     prices: PricesConfig = PricesConfig()
     utilities: UtilitiesConfig = UtilitiesConfig()
-    expect: list[Claim] = []
-    catalogue: Catalogue = Field(description="filled in by the loader from configs/affordances.yaml")
+    expect: list[Claim] = Field(default=[])
+    catalogue: Catalogue = Field(description="filled in by the loader")
 
     @model_validator(mode="after")
     def _map_or_size(self) -> TownConfig:
@@ -150,5 +152,3 @@ class TownConfig(Section):
         """Return a hash of every setting, expectations and description aside."""
         text = self.model_dump_json(exclude={"expect", "description"}, by_alias=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-

@@ -43,7 +43,9 @@ class NeedsConfig(Section):
 class MovementConfig(Section):
     """Rules 3.3."""
 
-    ghost_step_after: Count = Field(default=3, description="blocked tries before places are swapped")
+    ghost_step_after: Count = Field(
+        default=3, description="blocked tries before places are swapped"
+    )
 
 
 class QueuesConfig(Section):
@@ -70,7 +72,9 @@ class TiesConfig(Section):
     """Rules 3.9."""
 
     conflict_increment: Unit = Field(default=0.05, description="rivalry per unit of intensity")
-    rotated_increment: Unit = Field(default=0.02, description="rivalry towards who held up the line")
+    rotated_increment: Unit = Field(
+        default=0.02, description="rivalry towards who held up the line"
+    )
     decay: Unit = Field(default=0.0005, description="rivalry lost per tick")
     avoid_threshold: Unit = Field(default=0.3, description="above it the other is avoided")
     max_edges: Annotated[int, Field(ge=1, le=256)] = Field(default=6, description="rivals kept")

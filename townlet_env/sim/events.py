@@ -42,5 +42,3 @@ def log_affordance(
     outcome.events[row, 4] = affordance
     outcome.event_value[row] = value
     outcome.n_events = row + 1
-
-

@@ -64,7 +64,10 @@ FIXED: tuple[Feature, ...] = (
     _signed("time_cos", "clock", "cosine of the time of day"),
     _unit("episode_progress", "clock", "ticks done / ticks of the episode"),
     _unit("context_reset", "clock", "1 on the first observation of an episode"),
-    *(_unit(f"shift_{state}", "job", f"1 while the shift is {state}") for state in SHIFT_STATE_NAMES),
+    *(
+        _unit(f"shift_{state}", "job", f"1 while the shift is {state}")
+        for state in SHIFT_STATE_NAMES
+    ),
     _signed("minutes_to_shift", "job", "(start - now) / 720 clipped; 1 without a job"),
     _unit("attendance", "job", "worked / scheduled ticks of the last three shifts; 1 before any"),
     _unit("wages_withheld", "job", "penalties not yet worked off, w / (1 + w), in meals"),

@@ -32,7 +32,7 @@ def occupant(grid: Grid, x: int, y: int) -> int:
 @kernel
 def is_floor(grid: Grid, x: int, y: int) -> bool:
     """Tell whether a cell is free of walls and objects."""
-    return (grid[y + RADIUS, x + RADIUS] & (WALL | OBJECT)) == 0
+    return int(grid[y + RADIUS, x + RADIUS]) & (WALL | OBJECT) == 0
 
 
 @kernel
@@ -136,4 +136,4 @@ def on_shift(world: World, i: int) -> bool:
     if world.job_object[i] == NONE:
         return False
     minute = minute_of_day(world)
-    return minute >= world.job_start[i] and minute < world.job_end[i]
+    return int(world.job_start[i]) <= minute < int(world.job_end[i])

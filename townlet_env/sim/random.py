@@ -45,3 +45,17 @@ def draw(seed: np.uint64, stream: int, tick: int, use: int) -> np.uint64:
 def uniform(seed: np.uint64, stream: int, tick: int, use: int) -> float:
     """Return a float in [0, 1) for this purpose at this tick of this world."""
     return float(draw(seed, stream, tick, use) >> _S11) * _TO_UNIT
+
+
+def episode_seed(base: int, episode: int) -> int:
+    """Return the seed of the ``episode``-th episode since ``base`` was given.
+
+    The first episode (0) has the seed itself, so that ``reset(seed=7)`` plays seed 7.
+    """
+    mask = (1 << 64) - 1
+    if episode == 0:
+        return base & mask
+    z = (base + 0x9E3779B97F4A7C15 * episode) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)

@@ -1,4 +1,4 @@
-"""One tick of the town, in the order of the rules, section 3. The whole of a tick is on this page."""
+"""One tick of the town, in the order of the rules, section 3: all of it is on this page."""
 
 from __future__ import annotations
 

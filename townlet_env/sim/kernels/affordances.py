@@ -89,7 +89,9 @@ def take_effect(world: World, rules: Rules, i: int, affordance: int, o: int) -> 
     cost = np.float32(price(world, rules, affordance))
     world.wallet[i] = max(world.wallet[i] - cost, np.float32(0.0))
     world.stock[o] -= rules.takes_stock[affordance]
-    world.ingredients[i] += rules.gives_ingredients[affordance] - rules.takes_ingredients[affordance]
+    world.ingredients[i] += (
+        rules.gives_ingredients[affordance] - rules.takes_ingredients[affordance]
+    )
     if rules.gives_stock[affordance] > 0:
         into = nearest_store(world, i, int(rules.gives_stock_kind[affordance]))
         if into != NONE:

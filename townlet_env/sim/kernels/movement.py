@@ -37,9 +37,7 @@ def move_residents(
 
 
 @kernel
-def enter(
-    world: World, outcome: Outcome, rules: Rules, grid: Grid, i: int, x: int, y: int
-) -> None:
+def enter(world: World, outcome: Outcome, rules: Rules, grid: Grid, i: int, x: int, y: int) -> None:
     """Move ``i`` to a floor cell, or swap places after being blocked too often."""
     j = occupant(grid, x, y)
     old_x, old_y = int(world.x[i]), int(world.y[i])

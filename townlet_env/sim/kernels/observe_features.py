@@ -171,12 +171,12 @@ def top_tie(world: World, i: int, skip: int, friend: bool) -> int:
     if skip == i:
         return best
     for j in range(world.n_residents):
-        if j == i or j == skip or world.alive[j] == 0:
+        if j == i or world.alive[j] == 0:
             continue
         strength = world.rivalry[i, j]
         if friend:
             strength = world.trust[i, j] + world.familiarity[i, j]
-        if strength > best_strength:
+        if strength > best_strength and j != skip:
             best = j
             best_strength = strength
     return best
@@ -211,9 +211,7 @@ def see_neighbour(world: World, i: int, row: Row) -> None:
 
 
 @kernel
-def see_kind(
-    world: World, rules: Rules, distance: Distance, i: int, kind: int, row: Row
-) -> None:
+def see_kind(world: World, rules: Rules, distance: Distance, i: int, kind: int, row: Row) -> None:
     """Where the nearest usable object of a kind is, how long its line, how full its stock."""
     at = AT_KINDS + kind * KIND_COLUMNS
     row[at + 2] = 1.0

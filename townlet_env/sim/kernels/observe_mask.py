@@ -43,14 +43,22 @@ def observe_mask(
             elif verb == Verb.MOVE:
                 x, y = int(world.x[i]) + DX[argument], int(world.y[i]) + DY[argument]
                 mask[i, a] = is_floor(grid, x, y)
-            elif verb == Verb.APPROACH:
-                mask[i, a] = can_approach(world, rules, distance, i, argument)
-            elif verb == Verb.REQUEST:
-                mask[i, a] = can_request(world, rules, i, argument)
-            elif verb == Verb.START:
-                mask[i, a] = can_start(world, rules, i, argument)
             else:
-                mask[i, a] = nearest_free_resident(world, i, rules.chat_range) != NONE
+                mask[i, a] = can_use(world, rules, distance, i, verb, argument)
+
+
+@kernel
+def can_use(
+    world: World, rules: Rules, distance: Distance, i: int, verb: int, argument: int
+) -> bool:
+    """Tell whether a resident who is not busy may do this with things or people."""
+    if verb == Verb.APPROACH:
+        return can_approach(world, rules, distance, i, argument)
+    if verb == Verb.REQUEST:
+        return can_request(world, rules, i, argument)
+    if verb == Verb.START:
+        return can_start(world, rules, i, argument)
+    return nearest_free_resident(world, i, rules.chat_range) != NONE
 
 
 @kernel

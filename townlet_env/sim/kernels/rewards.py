@@ -49,9 +49,9 @@ def squared_deficit(world: World, rules: Rules, i: int) -> np.float32:
 
 
 @kernel
-def potential(world: World, rules: Rules, i: int) -> np.float32:
+def potential(world: World, rules: Rules, i: int) -> float:
     """Return phi = -shaping_scale x sum of w_k (1 - need_k)."""
     total = np.float32(0.0)
     for k in range(NEED_COUNT):
         total += rules.need_weight[k] * (np.float32(1.0) - world.needs[i, k])
-    return -rules.shaping_scale * total
+    return float(-rules.shaping_scale * total)

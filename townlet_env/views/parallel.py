@@ -1,0 +1,283 @@
+"""The PettingZoo face: one world, dicts by resident."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+from townlet_env.config.compile import compile_plan
+from townlet_env.config.schema import TownConfig
+from townlet_env.errors import ActionError, ConfigError, ResetNeeded, nearest
+from townlet_env.sim.batch import Step, WorldBatch
+from townlet_env.sim.events import Event
+from townlet_env.sim.features import MAP_CHANNELS
+from townlet_env.sim.ids import NONE, REWARD_COMPONENTS
+from townlet_env.sim.plan import Plan
+from townlet_env.sim.random import episode_seed
+from townlet_env.sim.snapshot import Snapshot
+from townlet_env.views.spaces import (
+    MASK_MODES,
+    OBSERVATION_VARIANTS,
+    MaskMode,
+    ObservationVariant,
+    action_space,
+    observation_space,
+    state_space,
+)
+
+Observation = dict[str, npt.NDArray[Any]]
+Infos = dict[str, dict[str, Any]]
+
+
+class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
+    """A town as a PettingZoo ``ParallelEnv``; every resident acts at every tick.
+
+    Observations are dicts of fresh arrays: ``map`` uint8 (4, 11, 11), ``features`` float32 (F,) and
+    ``action_mask`` int8 (A,). An order that is masked, missing or out of range acts as ``wait`` and
+    is counted in ``infos[resident]["illegal_action"]``.
+
+    Attributes:
+        batch: The core, a batch of one world.
+        plan: The compiled scenario.
+        config: The checked scenario.
+        action_lookup: Action id to name.
+        feature_names: Names of the columns of ``features``.
+        map_channels: Names of the channels of ``map``.
+        reward_components: Names of the columns of ``info["reward_components"]``.
+    """
+
+    metadata: dict[str, Any]
+
+    def __init__(
+        self,
+        config: TownConfig,
+        *,
+        observation: ObservationVariant = "hybrid",
+        mask: MaskMode = "obs",
+        details: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        """Build the environment.
+
+        Args:
+            config: A checked scenario; see ``townlet_env.config.load.load_scenario``.
+            observation: ``hybrid`` (map and features) or ``compact`` (features only).
+            mask: Where the action mask is: in the observation, in ``info``, or only in
+                ``action_masks()``.
+            details: Also put ``reward_components``, ``events`` and ``tick`` into every info.
+            render_mode: None; pictures are drawn elsewhere.
+
+        Raises:
+            ConfigError: An option is unknown, or the scenario does not fit together.
+        """
+        _check_option("observation", observation, OBSERVATION_VARIANTS)
+        _check_option("mask", mask, MASK_MODES)
+        if render_mode is not None:
+            raise ConfigError(f"render_mode: expected None, found {render_mode!r}")
+        self.metadata = {"name": "townlet_v0", "render_modes": [], "is_parallelizable": True}
+        self.render_mode = render_mode
+        self.config = config
+        self.plan: Plan = compile_plan(config)
+        self.batch = WorldBatch(self.plan, 1)
+        names = self.plan.names
+        self.possible_agents = list(names.residents)
+        self.agents: list[str] = []
+        self.action_lookup = dict(enumerate(names.actions))
+        self.feature_names = names.features
+        self.map_channels = MAP_CHANNELS if observation == "hybrid" else ()
+        self.reward_components = REWARD_COMPONENTS
+        self.observation_variant = observation
+        self.mask_mode = mask
+        self.details = details
+        with_mask = mask == "obs"
+        self._observation_spaces = {
+            name: observation_space(self.plan, observation, with_mask=with_mask)
+            for name in names.residents
+        }
+        self._action_spaces = {name: action_space(self.plan) for name in names.residents}
+        self.state_space = state_space(self.plan)
+        self._slots = {name: i for i, name in enumerate(names.residents)}
+        self._base_seed = config.seed
+        self._episode = 0
+
+    def observation_space(self, agent: str) -> spaces.Dict:
+        """Return the observation space of a resident: the same object every time."""
+        return self._observation_spaces[agent]
+
+    def action_space(self, agent: str) -> spaces.Discrete:
+        """Return the action space of a resident: the same object every time."""
+        return self._action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Observation], Infos]:
+        """Open an episode.
+
+        Args:
+            seed: Plays the same episode every time. Without one the episodes that follow the last
+                given seed (or the scenario's own) are played in turn, the same in every process.
+            options: Accepted and not used.
+        """
+        if seed is not None:
+            self._base_seed, self._episode = int(seed), 0
+        self.batch.reset([episode_seed(self._base_seed, self._episode)])
+        self._episode += 1
+        self.agents = list(self.possible_agents)
+        quiet = np.zeros(len(self.possible_agents), np.bool_)
+        return self._observe(self.agents), self._inform(self.agents, quiet)
+
+    def step(
+        self, actions: dict[str, int | None]
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """Live one tick.
+
+        Args:
+            actions: Action id by resident. Missing or None acts as ``wait`` and counts as illegal.
+
+        Raises:
+            ResetNeeded: There is no live episode.
+            ActionError: An unknown resident, or an action that is no whole number.
+        """
+        if not self.agents:
+            raise ResetNeeded("expected a live episode, found none; call reset() first")
+        taken = self.batch.step(self._orders(actions)[None])
+        agents = self.agents
+        rewards, terminated, truncated = _by_agent(taken, agents, self._slots)
+        observations = self._observe(agents)
+        infos = self._inform(agents, taken.illegal[0])
+        self.agents = [a for a in agents if not (terminated[a] or truncated[a])]
+        return observations, rewards, terminated, truncated, infos
+
+    def _orders(self, actions: dict[str, int | None]) -> npt.NDArray[np.int64]:
+        orders = np.full(len(self.possible_agents), NONE, np.int64)
+        for agent, action in actions.items():
+            slot = self._slots.get(agent)
+            if slot is None:
+                raise ActionError(f"unknown resident {agent!r}{nearest(agent, self._slots)}")
+            if action is None:
+                continue
+            try:
+                # Python integers have no end; what is beyond 64 bits is out of range anyway.
+                orders[slot] = min(max(operator.index(action), NONE), np.iinfo(np.int64).max)
+            except TypeError as error:
+                raise ActionError(
+                    f"{agent}: expected an action id from 0 to {len(self.action_lookup) - 1}, "
+                    f"found {action!r}"
+                ) from error
+        return orders
+
+    def _observe(self, agents: list[str]) -> dict[str, Observation]:
+        views = self.batch.views
+        parts: dict[str, npt.NDArray[Any]] = {}
+        if self.observation_variant == "hybrid":
+            parts["map"] = views.map[0].copy()
+        parts["features"] = views.features[0].copy()
+        if self.mask_mode == "obs":
+            parts["action_mask"] = views.action_mask[0].copy()
+        slots = self._slots
+        return {a: {key: part[slots[a]] for key, part in parts.items()} for a in agents}
+
+    def _inform(self, agents: list[str], illegal: npt.NDArray[np.bool_]) -> Infos:
+        slots = self._slots
+        infos: Infos = {a: {"illegal_action": int(illegal[slots[a]])} for a in agents}
+        if self.mask_mode == "info":
+            masks = self.batch.views.action_mask[0].copy()
+            for a in agents:
+                infos[a]["action_mask"] = masks[slots[a]]
+        if self.details:
+            self._add_details(infos)
+        return infos
+
+    def _add_details(self, infos: Infos) -> None:
+        components = self.batch.components[0]
+        tick = int(self.batch.worlds[0].tick)
+        events: dict[str, list[dict[str, Any]]] = {agent: [] for agent in infos}
+        for event in self.events():
+            if event.by in events:
+                events[event.by].append(event._asdict())
+        for agent, info in infos.items():
+            info["tick"] = tick
+            info["reward_components"] = components[self._slots[agent]]
+            info["events"] = tuple(events[agent])
+
+    def action_masks(self) -> dict[str, npt.NDArray[np.int8]]:
+        """Return the legal actions of everybody in town: int8 (A,) of 0/1, fresh arrays."""
+        masks = self.batch.views.action_mask[0].copy()
+        return {agent: masks[self._slots[agent]] for agent in self.agents}
+
+    def state(self) -> npt.NDArray[np.float32]:
+        """Return the global state for central critics: float32 (N x (F + 2),) in [-1, 1].
+
+        Every resident's features, column / width and row / height; zeros for those not in town.
+        """
+        features = self.batch.views.features[0]
+        n = len(self.possible_agents)
+        world = self.batch.worlds[0]
+        height, width = self.plan.distance.shape[1:]
+        cells = np.stack([world.x[:n] / width, world.y[:n] / height], axis=1)
+        cells[world.alive[:n] == 0] = 0.0
+        return np.concatenate([features, cells], axis=1).astype(np.float32).ravel()
+
+    def state_digest(self) -> str:
+        """Return a hash of the whole state of the town."""
+        return self.batch.digest()
+
+    def get_state(self) -> Snapshot:
+        """Return everything that the future depends on; it can be pickled."""
+        return self.batch.get_state()
+
+    def set_state(self, state: Snapshot) -> None:
+        """Resume from a state, bit for bit; ``agents`` follow from it.
+
+        Raises:
+            SnapshotError: The state belongs to another scenario or version.
+        """
+        self.batch.set_state(state)
+        world = self.batch.worlds[0]
+        live = int(world.tick) < self.config.ticks
+        self.agents = [a for a, i in self._slots.items() if live and world.alive[i]]
+
+    def clone(self) -> TownletParallelEnv:
+        """Return an independent environment in the same state."""
+        twin = TownletParallelEnv(
+            self.config,
+            observation=self.observation_variant,
+            mask=self.mask_mode,
+            details=self.details,
+        )
+        twin.set_state(self.get_state())
+        twin.agents = list(self.agents)
+        twin._base_seed, twin._episode = self._base_seed, self._episode
+        return twin
+
+    def events(self) -> list[Event]:
+        """Return what happened in the last tick, in order."""
+        return self.batch.events()
+
+    def render(self) -> None:
+        """Draw nothing: no render mode is offered."""
+
+    def close(self) -> None:
+        """Release nothing: arrays are freed with the object."""
+
+
+def _by_agent(
+    step: Step, agents: list[str], slots: dict[str, int]
+) -> tuple[dict[str, float], dict[str, bool], dict[str, bool]]:
+    rewards = step.reward[0].tolist()
+    terminated, truncated = step.terminated[0].tolist(), step.truncated[0].tolist()
+    return (
+        {a: rewards[slots[a]] for a in agents},
+        {a: terminated[slots[a]] for a in agents},
+        {a: truncated[slots[a]] for a in agents},
+    )
+
+
+def _check_option(name: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise ConfigError(f"{name}: unknown value {found!r}{nearest(str(found), known)}")
