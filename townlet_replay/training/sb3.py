@@ -81,7 +81,7 @@ class _CaptureLearner(OnPolicyAlgorithm):
         action_space: spaces.Space[Any] | None = None,
         ignore_masks: bool = False,
         accept_bias: bool = False,
-        **settings: Any,  # noqa: ANN401 (the settings of whichever algorithm)
+        **settings: Any,
     ) -> Self:
         """Build a learner whose ``learn()`` goes round the batches of ``dataset``.
 
