@@ -333,10 +333,10 @@ def _moments_by_parameter(moments: Mapping[str, Tensor]) -> dict[int, dict[str, 
         if not number.isdecimal() or key not in _MOMENTS:
             raise CheckpointError(f"expected state of Adam, found {name!r}")
         state.setdefault(int(number), {})[key] = tensor
-    for number, entries in state.items():
+    for index, entries in state.items():
         if entries.keys() != _MOMENTS:
             raise CheckpointError(
-                f"optimizer state of parameter {number}: expected {sorted(_MOMENTS)}, "
+                f"optimizer state of parameter {index}: expected {sorted(_MOMENTS)}, "
                 f"found {sorted(entries)}"
             )
     return state
