@@ -152,14 +152,16 @@ def _extras(
     log_probs = np.array([frame.policy_log_prob for frame in frames], np.float32)
     if not np.isnan(log_probs).all():
         extras["policy_log_probs"] = log_probs
-    if any(frame.logits is not None for frame in frames):
-        logits = _stack("logits", [frame.logits for frame in frames])
-        extras["behaviour_logits"] = logits.astype(np.float32)
+    known = [frame.logits for frame in frames if frame.logits is not None]
+    if known:
+        unknown = np.full_like(known[0], NAN)
+        logits = [unknown if frame.logits is None else frame.logits for frame in frames]
+        extras["behaviour_logits"] = _stack("logits", logits).astype(np.float32)
     if any(frame.intent is not None for frame in frames):
         intents = [frame.action if frame.intent is None else frame.intent for frame in frames]
         array = _stack("intents", [np.asarray(intent) for intent in intents])
         extras["intent_actions"] = array if array.dtype == np.float32 else array.astype(np.int64)
-    if any(frame.reward_components is not None for frame in frames):
+    if all(frame.reward_components is not None for frame in frames):
         components = _stack("reward_components", [frame.reward_components for frame in frames])
         extras["reward_components"] = components.astype(np.float32)
     if any(frame.policy_version is not None for frame in frames):

@@ -1,0 +1,64 @@
+"""What a recording is called, and what is said about it and about who acts in it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.safe_files import first_problem
+from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata
+from townlet_replay.writer import DEFAULT_PREFIX
+
+MODES = ("full",)
+
+
+class RecordSettings(BaseModel):
+    """The settings of :class:`~townlet_replay.recorder.RecordReplay`.
+
+    ``mode`` is ``"full"``. ``prefix`` begins every file name. ``behaviour`` says who acts, for all
+    agents or by agent id: ``"policy"``, ``"script"`` (certain: log-prob 0), ``"script_eps"``,
+    ``"mixed"``, ``"unknown"`` (log-prob NaN), or a ``Behaviour``; left out, it is ``"policy"``
+    where log-probs were attached and else ``"unknown"``. ``tags`` go to every sample.
+    ``metadata`` wins over what the environment says of itself. ``compress`` deflates the arrays.
+    A capture with the same prefix is refused, or with ``overwrite`` replaced once the first new
+    episode is complete.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: str = "full"
+    prefix: str = DEFAULT_PREFIX
+    behaviour: Behaviour | BehaviourKind | dict[str, Behaviour | BehaviourKind] | None = None
+    tags: tuple[str, ...] = ()
+    metadata: CaptureMetadata = CaptureMetadata()
+    compress: bool = True
+    overwrite: bool = False
+
+    def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
+        """Return who chose the actions of an agent."""
+        stated = self.behaviour
+        if isinstance(stated, dict):
+            stated = stated.get(agent_id)
+        if isinstance(stated, Behaviour):
+            return stated
+        if stated is not None:
+            return Behaviour(kind=stated)
+        return Behaviour(kind="policy" if log_probs_known else "unknown")
+
+
+def read_settings(settings: dict[str, object]) -> RecordSettings:
+    """Check keyword arguments.
+
+    Raises:
+        CaptureError: an unknown setting, a wrong value, or a mode that cannot be recorded.
+    """
+    try:
+        found = RecordSettings.model_validate(settings)
+    except ValidationError as error:
+        raise CaptureError(f"settings of the recording: {first_problem(error)}") from error
+    if found.mode not in MODES:
+        raise CaptureError(
+            f"mode {found.mode!r} is not recorded by this version; choose one of: "
+            f"{', '.join(MODES)}"
+        )
+    return found

@@ -1,0 +1,375 @@
+"""``RecordReplay``: a PettingZoo wrapper that records any parallel environment as it is used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pettingzoo.utils.wrappers import BaseParallelWrapper
+
+from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_outcome
+from townlet_replay.errors import CaptureError
+from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
+from townlet_replay.metrics import sample_metrics
+from townlet_replay.provenance import metadata_of, names_of
+from townlet_replay.record_settings import read_settings
+from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
+from townlet_replay.sidecar import CaptureMetadata, CaptureNames
+from townlet_replay.spaces import ActionFormat, action_format
+from townlet_replay.writer import CaptureWriter, WriterSettings
+
+
+class Critic(Protocol):
+    """A policy that knows values; ``PolicyRuntime`` is one."""
+
+    def values_of(self, observations: dict[Any, Any]) -> Mapping[Any, float]:
+        """Return V(observation) by agent; agents it does not know may be left out."""
+
+
+class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
+    """Records every agent that acts, and passes everything on unchanged.
+
+    A row pairs the observation *before* an action with the action, its mask, what the caller
+    attached with :meth:`annotate`, and what ``step`` returned. Agents may arrive and leave; an
+    agent without an action in a step has no row for it.
+
+    An episode is written when all its agents are done; on ``reset``, ``close``, leaving a ``with``
+    block, Ctrl-C or an error inside ``step`` what is open is written as truncated. If rows have
+    values and there is no ``policy`` to value the last observation, writing waits for
+    :meth:`annotate_final`, the next ``reset`` or ``close``.
+
+    Example::
+
+        with RecordReplay(env, "captures/run", policy=policy, behaviour="policy") as env:
+            observations, infos = env.reset(seed=7)
+            while env.agents:
+                acts = ...
+                env.annotate(log_probs=acts.log_probs, values=acts.values)
+                observations, *_ = env.step(acts.actions)
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        out: str | Path,
+        *,
+        policy: Critic | None = None,
+        names: CaptureNames | None = None,
+        **settings: object,
+    ) -> None:
+        """Wrap ``env``; nothing is written before the first episode is complete.
+
+        Args:
+            env: any PettingZoo ``ParallelEnv``.
+            out: directory of the capture; created when needed.
+            policy: values the observation that follows a truncation.
+            names: what ids and columns are called; a Townlet knows its own.
+            **settings: fields of :class:`~townlet_replay.record_settings.RecordSettings`.
+
+        Raises:
+            CaptureError: a wrong setting, or a capture that would be overwritten.
+        """
+        super().__init__(env)
+        self.settings = read_settings(settings)
+        self.policy = policy
+        self.names = names_of(env) if names is None else names
+        self.capture_metadata = metadata_of(env, self.settings.metadata)
+        self.writer = CaptureWriter(
+            out,
+            WriterSettings(
+                prefix=self.settings.prefix,
+                metadata=self.capture_metadata,
+                compress=self.settings.compress,
+                overwrite=self.settings.overwrite,
+            ),
+        )
+        self._episode: OpenEpisode | None = None
+        self._finished = False  # the last episode came to its end
+        self._episodes = 0
+        self._unwritten: list[list[ReplaySample]] = []  # episodes on their way to the disk
+        self._unusable: list[CaptureError] = []  # why a life became no sample, until it is raised
+        self._formats: dict[Any, ActionFormat] = {}
+        self._notes: dict[Any, Note] = {}
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest is, once an episode has been written."""
+        return self.writer.manifest_path
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[Any, Any], dict[Any, dict[str, Any]]]:
+        """Write what is open as truncated, then reset the environment.
+
+        Raises:
+            CaptureError: the open episode cannot be written, or observations cannot be recorded.
+        """
+        self.seal()
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._finished = False
+        episode = OpenEpisode(self._episodes, seed)
+        for agent in self.env.agents:
+            seen = self._look(agent, (observations, {}, {}, {}, infos))
+            if seen is not None:
+                episode.observe(agent, seen)
+        self._episode = episode
+        return observations, infos
+
+    def annotate(
+        self,
+        *,
+        log_probs: Mapping[Any, float] | None = None,
+        values: Mapping[Any, float] | None = None,
+        logits: Mapping[Any, NDArray[Any]] | None = None,
+        intents: Mapping[Any, Any] | None = None,
+        policy_version: int | None = None,
+    ) -> None:
+        """Attach what the behaviour knows about the actions of the next ``step``, by agent.
+
+        Args:
+            log_probs: log-prob of the action under the behaviour that chooses it.
+            values: V(observation before the action).
+            logits: (A,) scores before the softmax.
+            intents: what a noisy script wanted before the noise.
+            policy_version: number of the update the policy is at, for every agent that is there.
+
+        Raises:
+            CaptureError: an agent that is not there, or a number that cannot be one.
+        """
+        given = [table for table in (log_probs, values, logits, intents) if table is not None]
+        agents = dict.fromkeys(agent for table in given for agent in table)
+        self._check_agents(agents)
+        if policy_version is not None:
+            agents = dict.fromkeys(self._present())
+        for agent in agents:
+            note = self._notes.get(agent, Note())
+            if log_probs is not None and agent in log_probs:
+                note = note._replace(log_prob=self._log_prob(agent, log_probs[agent]))
+            if values is not None and agent in values:
+                note = note._replace(value=_finite_or_nan(agent, "value", values[agent]))
+            if logits is not None and agent in logits:
+                note = note._replace(logits=np.array(logits[agent], np.float32))
+            if intents is not None and agent in intents:
+                note = note._replace(intent=self._format(agent).encode(agent, intents[agent]))
+            if policy_version is not None:
+                note = note._replace(policy_version=policy_version)
+            self._notes[agent] = note
+
+    def annotate_final(self, *, values: Mapping[Any, float]) -> None:
+        """Attach V(observation after the last row), by agent, before the episode is written.
+
+        For agents that were truncated, or will be by ``reset`` or ``close``. A later ``step`` of an
+        agent forgets its value.
+
+        Raises:
+            CaptureError: an agent without rows in the open episode, or an infinite value.
+        """
+        episode = self._episode
+        for agent, value in values.items():
+            life = None if episode is None else episode.lives.get(agent)
+            if life is None:
+                raise CaptureError(
+                    f"agent {agent!r} has no rows in an open episode; annotate_final belongs "
+                    "between the last step and reset or close"
+                )
+            life.final_value = _finite_or_nan(agent, "final value", value)
+        self._seal_if_complete()
+
+    def step(self, actions: dict[Any, Any]) -> Step:
+        """Step the environment and record the agents in ``actions``.
+
+        Raises:
+            CaptureError: ``reset`` was not called, or something cannot be recorded. Whatever is
+                raised, rows of completed steps are written first.
+        """
+        episode = self._episode
+        if episode is None:
+            if self._finished:
+                returned: Step = self.env.step(actions)
+                return returned
+            raise CaptureError("no episode is being recorded: call reset() before step()")
+        chosen = {
+            agent: self._format(agent).encode(agent, action)
+            for agent, action in actions.items()
+            if agent in episode.seen and action is not None
+        }
+        complete = False
+        try:
+            returned = self.env.step(actions)
+            self._record(episode, chosen, returned)
+            complete = True
+        finally:
+            if not complete:  # an error or Ctrl-C: keep what there is
+                self.seal()
+        self._seal_if_complete()
+        return returned
+
+    def seal(self) -> None:
+        """Write the open episode now; agents that are not done are truncated.
+
+        Raises:
+            CaptureError: it cannot be written. What the disk refused is tried again next time.
+        """
+        episode, self._episode = self._episode, None
+        self._notes = {}
+        if episode is not None:
+            self._value_ends(episode, list(episode.lives))
+            self._close_lives(episode)
+        while self._unwritten:
+            self.writer.write_episode(self._unwritten[0])
+            del self._unwritten[0]
+        if self._unusable:
+            raise self._unusable.pop()
+
+    def _close_lives(self, episode: OpenEpisode) -> None:
+        """Turn lives into samples; one that cannot be a sample does not take the others along."""
+        samples = []
+        for agent in episode.lives:
+            try:
+                samples.append(self._sample(episode, agent))
+            except CaptureError as error:
+                self._unusable = [error]
+        if samples:
+            self._unwritten.append(samples)
+            self._episodes += 1
+
+    def close(self) -> None:
+        """Write what is open, then close the environment.
+
+        Raises:
+            CaptureError: it cannot be written; the environment is closed all the same.
+        """
+        try:
+            self.seal()
+        finally:
+            self.env.close()
+
+    def __enter__(self) -> Self:
+        """Return the wrapper itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, also after an error or Ctrl-C."""
+        self.close()
+
+    def _record(self, episode: OpenEpisode, chosen: dict[Any, Any], returned: Step) -> None:
+        """Add the rows of one step: all of them, or none if something cannot be recorded."""
+        notes, self._notes = self._notes, {}
+        outcomes = {agent: read_outcome(agent, returned) for agent in chosen}
+        terminations, truncations = returned[2], returned[3]
+        living = dict.fromkeys(self.env.agents)
+        gone = [
+            agent
+            for agent in episode.seen
+            if agent not in living or terminations.get(agent) or truncations.get(agent)
+        ]
+        seen = {agent: self._look(agent, returned) for agent in {**episode.seen, **living}}
+        episode.step += 1
+        for agent, outcome in outcomes.items():
+            episode.add(agent, chosen[agent], notes.get(agent, Note()), outcome)
+        for agent, now in seen.items():
+            episode.observe(agent, now or episode.seen[agent])
+        for agent in gone:
+            episode.end(agent, bool(terminations.get(agent, False)))
+        self._value_ends(episode, gone)
+
+    def _look(self, agent: object, returned: Step) -> Seen | None:
+        """Return what ``agent`` sees after a step; ``None`` if it is dead and sees nothing."""
+        observations, _, terminations, _, infos = returned
+        if agent in observations:
+            return look(agent, observations[agent], infos.get(agent, {}), self._format(agent))
+        if agent not in self.env.agents and terminations.get(agent, False):
+            return None
+        raise CaptureError(
+            f"the environment returned no observation for agent {agent!r}; a row needs what was "
+            "seen before it, and a row that did not terminate also what followed"
+        )
+
+    def _value_ends(self, episode: OpenEpisode, agents: list[Any]) -> None:
+        """Ask the policy for V(final observation) of those that have values but not this one."""
+        if self.policy is None:
+            return
+        asked = {
+            agent: episode.raw_end_of(agent)
+            for agent in agents
+            if agent in episode.lives and episode.lives[agent].needs_value
+        }
+        if asked:
+            for agent, value in self.policy.values_of(asked).items():
+                episode.lives[agent].final_value = _finite_or_nan(agent, "final value", value)
+
+    def _seal_if_complete(self) -> None:
+        episode = self._episode
+        if episode is None or self.env.agents:
+            return
+        self._finished = True
+        if not any(life.needs_value for life in episode.lives.values()):
+            self.seal()
+
+    def _sample(self, episode: OpenEpisode, agent: object) -> ReplaySample:
+        life = episode.lives[agent]
+        form = self._format(agent)
+        frames = life.frames
+        known = any(not math.isnan(frame.log_prob) for frame in frames)
+        behaviour = self.settings.behaviour_of(str(agent), log_probs_known=known)
+        if behaviour.kind == "script":
+            frames = [f._replace(log_prob=0.0) if math.isnan(f.log_prob) else f for f in frames]
+        sample = frames_to_replay_sample(
+            frames,
+            episode.end_of(agent),
+            SampleOrigin(
+                agent_id=str(agent),
+                episode_id=episode.episode_id,
+                action_dim=form.dim,
+                names=self.names._replace(action_lookup=form.lookup),
+                behaviour=behaviour,
+                tags=self.settings.tags,
+                capture_metadata=self._episode_metadata(episode),
+            ),
+        )
+        return with_meta(sample, metrics=sample_metrics(sample, life.events, life.illegal))
+
+    def _episode_metadata(self, episode: OpenEpisode) -> CaptureMetadata:
+        if episode.seed is None:
+            return self.capture_metadata
+        return self.capture_metadata.model_copy(update={"seed": int(episode.seed)})
+
+    def _format(self, agent: object) -> ActionFormat:
+        if agent not in self._formats:
+            space = self.env.action_space(agent)
+            self._formats[agent] = action_format(agent, space, self.names.action_lookup)
+        return self._formats[agent]
+
+    def _check_agents(self, agents: Mapping[Any, Any]) -> None:
+        present = self._present()
+        for agent in agents:
+            if agent not in present:
+                raise CaptureError(
+                    f"annotate: agent {agent!r} is not there; expected some of {present}"
+                )
+
+    def _present(self) -> list[Any]:
+        return [] if self._episode is None else list(self._episode.seen)
+
+    def _log_prob(self, agent: object, log_prob: float) -> float:
+        found = _finite_or_nan(agent, "log-prob", log_prob)
+        if self._format(agent).discrete and found > MAX_DISCRETE_LOG_PROB:
+            raise CaptureError(f"agent {agent!r}: log-prob {found} of an action id is above 0")
+        return found
+
+
+def _finite_or_nan(agent: object, name: str, value: float) -> float:
+    found = float(value)
+    if math.isinf(found):
+        raise CaptureError(f"agent {agent!r}: the {name} is {found}; NaN means unknown")
+    return NAN if math.isnan(found) else found
