@@ -14,8 +14,12 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError, TrainingError
+from townlet_replay.metrics import sample_metrics
 from townlet_replay.rollout import Rollout
+from townlet_replay.sample import ReplaySample, with_meta
+from townlet_replay.sidecar import Behaviour, SampleMeta
 from townlet_replay.training.sb3 import (
     CaptureMaskablePPO,
     CapturePPO,
@@ -25,6 +29,7 @@ from townlet_replay.training.sb3 import (
     load_update,
     save_update,
 )
+from townlet_replay.writer import CaptureWriter
 
 LANES, STEPS, UPDATES = 3, 40, 3
 SETTINGS = {
@@ -187,6 +192,78 @@ def test_a_stored_rollout_trains_to_the_bits_of_the_live_one(pair, tmp_path):
         dataset.append(load_update(tmp_path / f"{number}.npz"))
     assert replay(live, learner, dataset) == live.digests
     assert len(set(live.digests)) == UPDATES + 1
+
+
+def as_samples(rollout):
+    """Cut packed rows into the samples of a capture; the final observations are not known."""
+    starts = rollout.segment_starts
+    for number, (start, end) in enumerate(
+        zip(starts, np.append(starts[1:], len(rollout.rewards)), strict=True)
+    ):
+        rows = slice(start, end)
+        mask = rollout.action_mask
+        sample = ReplaySample(
+            observations={key: array[rows] for key, array in rollout.observations.items()},
+            action_mask=None if mask is None else mask[rows],
+            actions=rollout.actions[rows],
+            rewards=rollout.rewards[rows],
+            terminations=rollout.terminations[rows],
+            truncations=rollout.truncations[rows],
+            old_log_probs=rollout.old_log_probs[rows],
+            value_preds=np.append(rollout.values[rows], rollout.bootstrap_values[end - 1]),
+            ticks=np.arange(1, end - start + 1, dtype=np.int32),
+            final_observation={
+                key: np.zeros_like(array[0]) for key, array in rollout.observations.items()
+            },
+            meta=SampleMeta(
+                agent_id=f"lane_{number}",
+                episode_id=0,
+                action_lookup=dict(enumerate(("wait", "north", "south", "west", "east"))),
+                action_dim=5,
+                timesteps=int(end - start),
+                value_pred_steps=int(end - start) + 1,
+                behaviour=Behaviour(kind="policy"),
+            ),
+        )
+        yield with_meta(sample, metrics=sample_metrics(sample, None, None))
+
+
+def capture_of(directory, rollout, **settings):
+    samples = list(as_samples(rollout))
+    CaptureWriter(directory).write_episode(samples)
+    settings = {"batch_size": len(samples)} | settings
+    return ReplayDataset(ReplayDatasetConfig.from_capture_dir(directory, **settings))
+
+
+def test_a_capture_on_disk_trains_to_the_bits_of_the_live_updates(pair, tmp_path):
+    live, learner = pair
+    dataset = []
+    for number, update in enumerate(live.updates):
+        (rollout,) = capture_of(tmp_path / str(number), update.rollout)
+        dataset.append(update._replace(rollout=rollout))
+    assert replay(live, learner, dataset) == live.digests
+
+
+def test_learn_goes_round_a_capture(tmp_path):
+    rollout = rows_of((5, 3, 4, 6))
+    for streaming in (False, True):
+        dataset = capture_of(
+            tmp_path / str(streaming), rollout, batch_size=2, shuffle=True, streaming=streaming
+        )
+        model = masked_learner(dataset, seed=3)
+        lengths = Steps()
+        model.learn(3 * 18, callback=lengths)
+        assert lengths.calls == 3 * 18
+        ends = np.flatnonzero(lengths.dones).reshape(3, 4)
+        orders = [np.diff(np.append(epoch * 18 - 1, row)) for epoch, row in enumerate(ends)]
+        assert all(sorted(order.tolist()) == [3, 4, 5, 6] for order in orders)
+        assert len({tuple(order.tolist()) for order in orders}) > 1  # shuffled anew
+
+
+def test_a_capture_without_masks_knows_its_vocabulary(tmp_path):
+    dataset = capture_of(tmp_path, rows_of(), use_masks=False)
+    model = CapturePPO.from_dataset(dataset, batch_size=4, n_epochs=1).learn(8)
+    assert model.action_space == Meadow.action_space
 
 
 def test_planted_mistakes_are_noticed_in_the_first_update(pair):
@@ -400,7 +477,7 @@ def spoilt():
             old_log_probs=np.zeros(8, np.float32)
         ),
         r"Every segment must end": rollout._replace(truncations=np.zeros(8, np.bool_)),
-        r"9 rows in minibatches of 4 .* use batch_size=3": rows_of((5, 4)),
+        r"A batch of one row": rows_of((1,)),
     }
 
 
@@ -424,9 +501,22 @@ def test_rows_without_masks_are_all_legal():
     assert model.rollout_buffer.action_masks.all()
 
 
-def test_a_trailing_row_without_normalisation_is_sound():
+@pytest.mark.parametrize(
+    ("lengths", "asked", "used"),
+    [((5, 4), 4, 3), ((5, 3), 4, 4), ((4, 3), 2, 4), ((9, 4), 4, 5), ((3,), 8, 3), ((5,), 2, 3)],
+)
+def test_no_minibatch_is_a_lone_row(lengths, asked, used):
+    model = masked_learner([rows_of(lengths)], batch_size=asked)
+    model.learn(1, log_interval=None)
+    assert model.logger.name_to_value["train/batch_size"] == used
+    assert model.batch_size == asked
+    assert all(torch.isfinite(weights).all() for weights in model.policy.parameters())
+
+
+def test_a_lone_row_without_normalisation_is_sound():
     model = masked_learner([rows_of((5, 4))], normalize_advantage=False)
-    model.learn(9)
+    model.learn(9, log_interval=None)
+    assert model.logger.name_to_value["train/batch_size"] == 4
     assert all(torch.isfinite(weights).all() for weights in model.policy.parameters())
 
 
@@ -469,10 +559,10 @@ def test_the_tap_wants_the_observation_behind_a_cut():
 def test_a_damaged_update_is_refused(tmp_path):
     path = tmp_path / "update.npz"
     path.write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(CaptureError, match=r"update\.npz is not an update"):
+    with pytest.raises(CaptureError, match=r"update\.npz"):
         load_update(path)
     np.savez(path, rewards=np.zeros(3))
-    with pytest.raises(CaptureError, match=r"update\.npz is not an update"):
+    with pytest.raises(CaptureError, match=r"update\.npz: not an update"):
         load_update(path)
 
 

@@ -1,6 +1,6 @@
 """Stable-Baselines3 on captures: the same learners, fed from stored rows instead of live steps.
 
-:class:`CapturePPO` and :class:`CaptureMaskablePPO` replace nothing but ``collect_rollouts``.
+:class:`CapturePPO` and :class:`CaptureMaskablePPO` replace nothing but where rollouts come from.
 Callbacks, loggers, ``learn``, ``save`` and ``load`` work as users know them, and a saved zip opens
 as plain ``PPO`` or ``MaskablePPO``, ready for a live environment.
 """
@@ -23,6 +23,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from townlet_replay.dataset import ReplayDataset
 from townlet_replay.errors import TrainingError
 from townlet_replay.rollout import Rollout
 from townlet_replay.training.sb3_buffer import (
@@ -92,7 +93,8 @@ class _CaptureLearner(OnPolicyAlgorithm):
         Args:
             dataset: a ``ReplayDataset``, or a list of rollouts or live updates.
             observation_space: by default :func:`observation_space_of` the first batch.
-            action_space: by default :func:`action_space_of` the first batch.
+            action_space: by default the vocabulary of the data set, or :func:`action_space_of`
+                the first batch.
             ignore_masks: see :func:`fill_rollout_buffer`.
             accept_bias: train on log-probs that are all 0 although nothing can be learnt where
                 learner and script disagree.
@@ -104,7 +106,7 @@ class _CaptureLearner(OnPolicyAlgorithm):
         """
         first, batches = _peek(dataset)
         observation_space = observation_space or observation_space_of(_rollout_of(first))
-        action_space = action_space or action_space_of(_rollout_of(first))
+        action_space = action_space or _action_space(dataset, _rollout_of(first))
         policy = settings.pop("policy", _policy_for(observation_space))
         live_steps = settings.pop("n_steps", _LIVE_STEPS)
         env = CaptureSpaces(observation_space, action_space)
@@ -168,7 +170,6 @@ class _CaptureLearner(OnPolicyAlgorithm):
         rollout = _rollout_of(batch)
         if not self._accept_bias:
             _check_behaviour(rollout)
-        self._check_minibatches(len(rollout.rewards))
         callback.on_rollout_start()
         ignore_masks = self._ignore_masks or not use_masking
         fill_rollout_buffer(rollout_buffer, rollout, gamma=self.gamma, ignore_masks=ignore_masks)
@@ -185,9 +186,6 @@ class _CaptureLearner(OnPolicyAlgorithm):
             batch, self._batches = _peek(self._dataset)
             next(self._batches)
         return batch
-
-    def _check_minibatches(self, rows: int) -> None:
-        """Every split is sound for an algorithm that skips the normalisation of a lone row."""
 
     def _walk(self, rollout: Rollout, callback: BaseCallback) -> bool:
         """Report the rows one by one, as a live environment of one lane would."""
@@ -223,6 +221,12 @@ def _policy_for(observation_space: spaces.Space[Any]) -> str:
     return "MultiInputPolicy" if isinstance(observation_space, spaces.Dict) else "MlpPolicy"
 
 
+def _action_space(dataset: Iterable[Rollout | LiveUpdate], rollout: Rollout) -> spaces.Space[Any]:
+    if isinstance(dataset, ReplayDataset) and dataset.action_lookup:
+        return spaces.Discrete(dataset.action_dim)
+    return action_space_of(rollout)
+
+
 def _rollout_of(batch: Rollout | LiveUpdate) -> Rollout:
     return batch.rollout if isinstance(batch, LiveUpdate) else batch
 
@@ -254,19 +258,39 @@ class CapturePPO(_CaptureLearner, PPO):
 
 
 class CaptureMaskablePPO(_CaptureLearner, MaskablePPO):
-    """``sb3_contrib.MaskablePPO`` on captures; rows without masks count as all legal."""
+    """``sb3_contrib.MaskablePPO`` on captures; rows without masks count as all legal.
 
-    def _check_minibatches(self, rows: int) -> None:
-        """Refuse a last minibatch of one row: its standard deviation is NaN, then the weights."""
-        size = self.batch_size or rows
-        if not self.normalize_advantage or rows % size != 1:
-            return
-        sound = next((other for other in range(size - 1, 1, -1) if rows % other != 1), None)
-        remedy = f"batch_size={sound}" if sound else "more rows, or normalize_advantage=False"
+    MaskablePPO divides the advantages of every minibatch by their deviation, which is NaN for a
+    last minibatch of a single row, and so are the weights after it. Captures have any number of
+    rows, so such an update uses the next smaller ``batch_size`` that leaves no row alone; the
+    logger shows it as ``train/batch_size``.
+    """
+
+    def train(self) -> None:
+        """Update the policy from the filled buffer, with a batch size that is sound for it.
+
+        Raises:
+            TrainingError: the whole batch is a single row.
+        """
+        asked, rows = self.batch_size, self.rollout_buffer.buffer_size
+        self.batch_size = _without_a_lone_row(rows, asked) if self.normalize_advantage else asked
+        self.logger.record("train/batch_size", self.batch_size or rows)
+        try:
+            super().train()
+        finally:
+            self.batch_size = asked
+
+
+def _without_a_lone_row(rows: int, batch_size: int | None) -> int:
+    """Return the batch size asked for, or the nearest sound one below, or else above it."""
+    if rows == 1:
         raise TrainingError(
-            f"A batch of {rows} rows in minibatches of {size} ends in a minibatch of one row, on "
-            f"which MaskablePPO's advantage normalisation turns the weights NaN; use {remedy}."
+            "A batch of one row cannot be trained on: the deviation of its advantage is undefined; "
+            "put more samples into a batch, or pass normalize_advantage=False."
         )
+    size = min(batch_size or rows, rows)
+    candidates = chain(range(size, 1, -1), range(size + 1, rows + 1))
+    return next(candidate for candidate in candidates if rows % candidate != 1)
 
 
 class TownletExtractor(BaseFeaturesExtractor):

@@ -8,8 +8,6 @@ which Stable-Baselines3 draws its minibatches. A fresh model trained on these th
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +22,12 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 
 from townlet_replay.errors import CaptureError, TrainingError
+from townlet_replay.npz import decode_npz, encode_npz
 from townlet_replay.rollout import Rollout
 from townlet_replay.safe_files import read_bytes, write_files
 
-_OBSERVATION = "observation."
+_OBSERVATION = "observed_"
+_STATE = "numpy_state_"
 
 
 class NumpyState(NamedTuple):
@@ -174,38 +174,40 @@ def _lanes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def save_update(path: str | Path, update: LiveUpdate) -> None:
-    """Write an update as one NPZ file, whole or not at all."""
+    """Write an update as one NPZ file, whole or not at all.
+
+    Raises:
+        CaptureError: the file cannot be written, or an observation key is no plain name.
+    """
     fields = update.rollout._asdict()
     observations = fields.pop("observations")
     arrays = {_OBSERVATION + key: array for key, array in observations.items()}
     arrays |= {name: array for name, array in fields.items() if array is not None}
-    arrays |= {"numpy_state." + name: value for name, value in update.numpy_state._asdict().items()}
-    content = io.BytesIO()
-    np.savez(content, **arrays)
+    state = update.numpy_state._asdict()
+    arrays |= {_STATE + name: np.asarray(value) for name, value in state.items()}
     target = Path(path)
-    write_files(target.parent, {target.name: content.getvalue()})
+    write_files(target.parent, {target.name: encode_npz(arrays, compress=False)})
 
 
 def load_update(path: str | Path) -> LiveUpdate:
     """Read what :func:`save_update` wrote, bit for bit.
 
     Raises:
-        CaptureError: the file is not such a file.
+        CaptureError: the file is missing, damaged or something else.
     """
+    arrays = decode_npz(read_bytes(Path(path)), str(path))
     try:
-        with np.load(io.BytesIO(read_bytes(Path(path))), allow_pickle=False) as archive:
-            arrays = dict(archive)
         observations = {
             key.removeprefix(_OBSERVATION): arrays.pop(key)
             for key in list(arrays)
             if key.startswith(_OBSERVATION)
         }
-        keys, *scalars = (arrays.pop("numpy_state." + name) for name in NumpyState._fields)
+        keys, *scalars = (arrays.pop(_STATE + name) for name in NumpyState._fields)
         mask = arrays.pop("action_mask", None)
         rollout = Rollout(observations=observations, action_mask=mask, **arrays)
         return LiveUpdate(rollout, NumpyState(keys, *(scalar.item() for scalar in scalars)))
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise CaptureError(
-            f"{Path(path).name} is not an update written by save_update ({error}); "
-            "record it again with RolloutTap."
+            f"{path}: not an update written by save_update ({error}); record it again with "
+            "RolloutTap"
         ) from error
