@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 from pydantic import ValidationError
@@ -131,6 +131,9 @@ def test_a_line_has_exactly_the_keys_of_its_version(tmp_path, version, keys):
 
 @settings(max_examples=50, deadline=None)
 @given(value=st.floats(width=64))
+@example(value=-0.0)
+@example(value=math.nan)
+@example(value=-math.inf)
 def test_numbers_are_exact_and_json_stays_plain(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("exact") / "log"
     with TelemetryWriter(path) as writer:
