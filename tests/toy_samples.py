@@ -29,8 +29,8 @@ def script_sample(rows=20, seed=0, *, dies=False, kind="script"):
         value_preds=np.full(rows + 1, np.nan, np.float32),
         ticks=np.arange(1, rows + 1, dtype=np.int32),
         final_observation={
-            "map": np.zeros(SPEC.map_shape, np.uint8),
-            "features": np.zeros(SPEC.features_dim, np.float32),
+            "map": np.ones(SPEC.map_shape, np.uint8),
+            "features": np.full(SPEC.features_dim, 0.5, np.float32),
         },
         meta=SampleMeta(
             agent_id="anna",

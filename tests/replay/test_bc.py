@@ -59,15 +59,13 @@ def test_noise_in_the_actions_is_not_imitated_when_the_intent_is_known():
 def test_labels_against_the_mask_are_left_out_and_counted():
     rollout = script_rollout()
     mask = rollout.action_mask.copy()
-    mask[:50] = 0
-    mask[:50, 2] = 1  # the script never goes south
+    mask[:50] = [0, 0, 1, 0, 1]  # the script never goes south or west
     network = small_network()
     result = run_bc(network, rollout._replace(action_mask=mask), CONFIG, np.random.default_rng(0))
     assert result.rows_without_label == 50
     assert all(math.isfinite(figure) for figure in result.epochs[-1])
     assert result.epochs[-1].agreement > 0.9
-    nothing = np.zeros_like(mask)
-    nothing[:, 2] = 1
+    nothing = np.tile(mask[0], (600, 1))
     with pytest.raises(TrainingError, match="at least one training row whose label"):
         run_bc(
             small_network(),
@@ -75,6 +73,31 @@ def test_labels_against_the_mask_are_left_out_and_counted():
             CONFIG,
             np.random.default_rng(0),
         )
+
+
+def test_rows_without_a_label_teach_the_policy_nothing():
+    rollout = script_rollout()
+    mask = rollout.action_mask.copy()
+    mask[:50] = [0, 0, 1, 0, 1]
+    config = CONFIG.model_copy(update={"vf_coef": 0.0, "ent_coef": 0.0, "epochs": 1})
+    digests = set()
+    for fill in (-1.0, 1.0):
+        features = rollout.observations["features"].copy()
+        features[:50] = fill
+        observations = {**rollout.observations, "features": features}
+        network = small_network()
+        damaged = rollout._replace(action_mask=mask, observations=observations)
+        run_bc(network, damaged, config, np.random.default_rng(0))
+        digests.add(network.digest)
+    assert len(digests) == 1
+
+
+def test_a_large_entropy_bonus_keeps_the_policy_open():
+    rollout = script_rollout()
+    cautious = CONFIG.model_copy(update={"ent_coef": 20.0})
+    found = run_bc(small_network(), rollout, cautious, np.random.default_rng(0)).epochs[-1].entropy
+    uniform = np.log(rollout.action_mask.sum(axis=1)).mean()
+    assert found == pytest.approx(uniform, abs=0.05)
 
 
 def test_figures_of_an_epoch_recompute_from_the_weights():

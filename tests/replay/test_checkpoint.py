@@ -82,12 +82,13 @@ def test_saving_again_replaces_and_leaves_two_files(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_save_that_fails_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_save_that_fails_leaves_the_previous_checkpoint(tmp_path, monkeypatch, suffix):
     save_checkpoint(tmp_path / "policy", small_network(0))
     real = Path.replace
 
     def full_disk(self, target):
-        if str(target).endswith(".json"):
+        if str(target).endswith(suffix):
             raise OSError(28, "No space left on device")
         return real(self, target)
 

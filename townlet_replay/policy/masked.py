@@ -79,8 +79,7 @@ def draw_actions(log_probs: NDArray[np.float32], rng: np.random.Generator) -> ND
     """
     probabilities = np.exp(log_probs.astype(np.float64))
     cumulative = probabilities.cumsum(axis=1)
+    # At most (1 - 2^-53) of the total, which rounds to less than the total: no draw falls outside.
     targets = rng.random((len(log_probs), 1)) * cumulative[:, -1:]
-    # The product may round up to the total; the last action that adds anything is then the answer.
-    last = (cumulative < cumulative[:, -1:]).sum(axis=1)
-    actions: NDArray[np.int64] = np.minimum((cumulative <= targets).sum(axis=1), last)
+    actions: NDArray[np.int64] = (cumulative <= targets).sum(axis=1)
     return actions
