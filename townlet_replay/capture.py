@@ -1,0 +1,276 @@
+"""Capturing episodes of a scenario: scripted, noisy, or played by a policy network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from townlet_env.config.layout import lay_out
+from townlet_env.config.schema import ResidentConfig, TownConfig
+from townlet_env.errors import ConfigError
+from townlet_env.policies.crew import Crew
+from townlet_env.sim.plan import Plan
+from townlet_env.views.parallel import TownletParallelEnv
+from townlet_env.views.spaces import action_space, observation_space
+from townlet_replay.errors import TrainingError
+from townlet_replay.evaluation import with_policy
+from townlet_replay.manifest import MANIFEST_SUFFIX, Capture, load_capture
+from townlet_replay.policy.checkpoint import load_checkpoint
+from townlet_replay.policy.network import ObservationSpec
+from townlet_replay.policy.runtime import PolicyRuntime
+from townlet_replay.recorder import RecordReplay
+from townlet_replay.sidecar import Behaviour, CaptureMetadata
+
+Watch = Callable[[int], None]
+
+
+class CaptureSettings(BaseModel):
+    """How much is captured, and how it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    episodes: Annotated[int, Field(ge=1)] = 1
+    seed: Annotated[int, Field(ge=0)] | None = Field(None, description="the scenario's by default")
+    policy: str | None = Field(None, description="everybody follows this script instead")
+    epsilon: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.0, description="chance of a uniformly drawn legal action instead of the script's"
+    )
+    agents: tuple[str, ...] | None = Field(None, description="keep only these residents' samples")
+    prefix: str = "rollout_sample"
+    mode: str = "full"
+    compress: bool = True
+    overwrite: bool = False
+
+
+class Choice(NamedTuple):
+    """What the residents do in a tick, and under which behaviour."""
+
+    actions: dict[str, int]
+    log_probs: dict[str, float]
+    intents: dict[str, int]
+
+
+def capture_scenario(
+    config: TownConfig, out: Path, settings: CaptureSettings, watch: Watch | None = None
+) -> Capture:
+    """Play the scripts of a scenario and record everybody.
+
+    Args:
+        config: The scenario; ``config.ticks`` is the length of an episode.
+        out: Directory of the capture.
+        settings: How much, and how.
+        watch: Called after every tick with the ticks done.
+
+    Raises:
+        ConfigError: A resident has no script (``policy: learner``).
+        CaptureError: The capture cannot be written.
+    """
+    played = config if settings.policy is None else with_policy(config, settings.policy)
+    env = TownletParallelEnv(config, details=True)
+    crew = Crew(played, env.plan)
+    idle = [name for name in env.possible_agents if name not in crew.residents]
+    if idle:
+        raise ConfigError(
+            f"{config.name}: {', '.join(idle)} follow no script; capture with a checkpoint, or "
+            "give a policy that everybody follows"
+        )
+    seed = config.seed if settings.seed is None else settings.seed
+    # Spawned, so that the noise of a capture is no stream that anything else draws from.
+    noise = np.random.default_rng([seed, 0x6E6F6973])
+    behaviours = {
+        resident.id: _behaviour(resident.policy, settings.epsilon) for resident in played.residents
+    }
+    recorder = _recorder(env, out, settings, behaviours)
+    with recorder:
+        for episode in range(settings.episodes):
+            recorder.reset(seed=seed) if episode == 0 else recorder.reset()
+            crew.reset(0)
+            while recorder.agents:
+                choice = _choose(env, crew, behaviours, noise)
+                recorder.annotate(log_probs=choice.log_probs, intents=choice.intents)
+                recorder.step(choice.actions)
+                if watch is not None:
+                    watch(1)
+    return load_capture(recorder.manifest_path)
+
+
+def capture_checkpoint(
+    config: TownConfig,
+    out: Path,
+    settings: CaptureSettings,
+    checkpoint: Path,
+    *,
+    greedy: bool = False,
+    watch: Watch | None = None,
+) -> Capture:
+    """Let a saved network play everybody and record it, log-probs and values included.
+
+    Raises:
+        TrainingError: ``policy`` or ``epsilon`` were asked for as well.
+        CheckpointError: The checkpoint is damaged, or of another vocabulary or feature list.
+        CaptureError: The capture cannot be written.
+    """
+    if settings.policy is not None or settings.epsilon > 0.0:
+        raise TrainingError(
+            "expected a checkpoint or a script, found both; leave out --policy and --epsilon"
+        )
+    env = TownletParallelEnv(config, details=True)
+    spec = town_spec(env.plan)
+    network = load_checkpoint(checkpoint, observation=spec).network
+    seed = config.seed if settings.seed is None else settings.seed
+    runtime = PolicyRuntime(network, seed=seed, greedy=greedy)
+    ticks = config.ticks * settings.episodes
+    record_policy(env, runtime, out, ticks=ticks, seed=seed, settings=settings, watch=watch)
+    return load_capture(out / f"{settings.prefix}{MANIFEST_SUFFIX}")
+
+
+def town_spec(plan: Plan) -> ObservationSpec:
+    """Return what a network sees in a town, and what it chooses from."""
+    return ObservationSpec.from_spaces(
+        observation_space(plan, "hybrid", with_mask=False),
+        action_space(plan),
+        dict(enumerate(plan.names.actions)),
+        plan.names.features,
+    )
+
+
+def with_extra_residents(config: TownConfig, count: int) -> TownConfig:
+    """Return the scenario with ``count`` more needs-driven residents on free floor cells.
+
+    They are called ``resident_1``, ... and stand as far apart as the rows of the map allow.
+
+    Raises:
+        ConfigError: There are not enough free cells.
+    """
+    if count == 0:
+        return config
+    layout = lay_out(config)
+    taken = {*layout.object_cells, *layout.resident_cells}
+    rows, columns = np.nonzero(~layout.walls)
+    free = [cell for cell in zip(columns.tolist(), rows.tolist(), strict=True) if cell not in taken]
+    if len(free) < count:
+        raise ConfigError(
+            f"{config.name}: expected {count} free cells for more residents, found {len(free)}"
+        )
+    extra = [
+        ResidentConfig(id=f"resident_{k + 1}", cell=free[k * len(free) // count])
+        for k in range(count)
+    ]
+    return config.model_copy(update={"residents": [*config.residents, *extra]})
+
+
+def _behaviour(policy: str, epsilon: float) -> Behaviour:
+    """Say what a script is to a learner: certain, or a known mixture with chance."""
+    if policy == "random":
+        return Behaviour(kind="script_eps", epsilon=1.0)
+    if epsilon > 0.0:
+        return Behaviour(kind="script_eps", epsilon=epsilon)
+    return Behaviour(kind="script")
+
+
+def _choose(
+    env: TownletParallelEnv,
+    crew: Crew,
+    behaviours: dict[str, Behaviour],
+    noise: np.random.Generator,
+) -> Choice:
+    """Return the scripts' actions, with the noise of each behaviour and its exact log-prob."""
+    wanted = {env.possible_agents[slot]: action for slot, action in crew.act(env.batch, 0).items()}
+    masks = env.action_masks()
+    actions: dict[str, int] = {}
+    log_probs: dict[str, float] = {}
+    intents: dict[str, int] = {}
+    for agent in env.agents:
+        epsilon = behaviours[agent].epsilon or 0.0
+        legal = np.flatnonzero(masks[agent])
+        actions[agent] = intents[agent] = wanted[agent]
+        if epsilon == 1.0:
+            log_probs[agent] = -math.log(len(legal))  # the random script has drawn already
+            continue
+        if epsilon > 0.0:
+            if noise.random() < epsilon:
+                actions[agent] = int(legal[noise.integers(len(legal))])
+            kept = 1.0 - epsilon if actions[agent] == wanted[agent] else 0.0
+            log_probs[agent] = math.log(kept + epsilon / len(legal))
+    return Choice(actions, log_probs, intents if noise_is_on(behaviours) else {})
+
+
+def noise_is_on(behaviours: dict[str, Behaviour]) -> bool:
+    """Tell whether some script's choice may differ from what is done."""
+    return any(0.0 < (behaviour.epsilon or 0.0) < 1.0 for behaviour in behaviours.values())
+
+
+def _recorder(
+    env: TownletParallelEnv, out: Path, settings: CaptureSettings, behaviour: dict[str, Behaviour]
+) -> RecordReplay:
+    return RecordReplay(
+        env,
+        out,
+        mode=settings.mode,
+        prefix=settings.prefix,
+        behaviour=behaviour,
+        compress=settings.compress,
+        overwrite=settings.overwrite,
+    )
+
+
+def record_policy(
+    env: TownletParallelEnv,
+    runtime: PolicyRuntime,
+    out: Path,
+    *,
+    ticks: int,
+    seed: int,
+    version: int = 0,
+    settings: CaptureSettings | None = None,
+    watch: Watch | None = None,
+) -> None:
+    """Let a network play everybody for ``ticks`` ticks and record log-probs, values and logits.
+
+    Episodes follow each other; the last one is cut, and closed by the value of what is seen then.
+
+    Args:
+        env: A town with ``details=True``, so that metrics know events and components.
+        runtime: The policy that acts.
+        out: Directory of the capture.
+        ticks: How long.
+        seed: Of the first episode.
+        version: Number of the policy's update, kept in every row.
+        settings: How the capture is written.
+        watch: Called after every tick with the ticks done.
+    """
+    settings = settings or CaptureSettings()
+    behaviour = Behaviour(
+        kind="policy", temperature=runtime.temperature, digest=f"sha256:{runtime.digest}"
+    )
+    recorder = RecordReplay(
+        env,
+        out,
+        policy=runtime,
+        mode=settings.mode,
+        prefix=settings.prefix,
+        behaviour=behaviour,
+        compress=settings.compress,
+        overwrite=settings.overwrite,
+        metadata=CaptureMetadata(policy_hash=runtime.digest, seed=seed),
+    )
+    with recorder:
+        observations, _ = recorder.reset(seed=seed)
+        for _ in range(ticks):
+            if not recorder.agents:
+                observations, _ = recorder.reset()
+            acts = runtime.act({agent: observations[agent] for agent in recorder.agents})
+            recorder.annotate(
+                log_probs=acts.log_probs,
+                values=acts.values,
+                logits=acts.logits,
+                policy_version=version,
+            )
+            observations, *_ = recorder.step(acts.actions)
+            if watch is not None:
+                watch(1)

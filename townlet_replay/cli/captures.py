@@ -1,0 +1,62 @@
+"""``townlet captures``: look into captures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look into captures and check them.", no_args_is_help=True)
+
+Where = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+@app.command()
+def info(capture: Where, as_json: AsJson = False) -> None:
+    """Sum up a capture: where it comes from, what is in it, how it went.
+
+    Example: townlet captures info captures/queue_conflict
+    """
+    from rich.table import Table
+
+    from townlet_replay.cli.console import stdout
+    from townlet_replay.manifest import load_capture
+
+    found = load_capture(capture)
+    if as_json:
+        document = {
+            "metadata": found.manifest.metadata.model_dump(),
+            "samples": [entry.model_dump(by_alias=True) for entry in found.manifest.samples],
+            "totals": found.metrics.totals.model_dump(),
+        }
+        typer.echo(json.dumps(document, indent=1))
+        return
+    origin = found.manifest.metadata
+    typer.echo(f"{found.path}")
+    typer.echo(f"scenario {origin.scenario_name or 'unknown'}, seed {origin.seed}")
+    table = Table("agent", "episode", "rows", "return", "behaviour")
+    for index, entry in enumerate(found.manifest.samples):
+        kind = found.meta(index).behaviour.kind
+        score = f"{entry.episode_return:.3f}"
+        table.add_row(entry.agent_id, str(entry.episode_id), str(entry.rows), score, kind)
+    stdout.print(table)
+
+
+@app.command()
+def validate(capture: Where, as_json: AsJson = False) -> None:
+    """Read every file of a capture and check it; exit 0 if sound, 1 if not.
+
+    Example: townlet captures validate captures/queue_conflict
+    """
+    from townlet_replay.manifest import load_capture
+
+    found = load_capture(capture)
+    rows = sum(sample.rows for sample in found)
+    samples = len(found.metrics.samples)
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "samples": samples, "rows": rows}))
+    else:
+        typer.echo(f"{found.path}: {samples} samples, {rows} rows, sound")

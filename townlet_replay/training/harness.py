@@ -1,0 +1,334 @@
+"""The native trainer: captures, the current policy's own rollouts, both, cloning, or the live town.
+
+One network and one optimizer serve a harness for its whole life, whatever it is trained on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from townlet_env.config.compile import compile_plan
+from townlet_env.config.load import load_scenario
+from townlet_env.sim.random import episode_seed
+from townlet_env.views.lanes import Lanes
+from townlet_env.views.parallel import TownletParallelEnv
+from townlet_replay.capture import record_policy, town_spec
+from townlet_replay.dataset import ReplayDataset
+from townlet_replay.errors import TrainingError
+from townlet_replay.manifest import load_capture
+from townlet_replay.policy.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from townlet_replay.policy.network import ObservationSpec, TownletNetwork
+from townlet_replay.policy.runtime import PolicyRuntime
+from townlet_replay.rollout import Rollout, pack
+from townlet_replay.sample import ReplaySample
+from townlet_replay.sidecar import SampleMetrics
+from townlet_replay.training.bc import BCResult, run_bc
+from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.live import LiveCollector
+from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
+from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
+from townlet_replay.training.records import DataMode, Progress, bc_record, ppo_record
+from townlet_replay.training.rollout_buffer import RolloutBuffer
+from townlet_replay.training.telemetry import TelemetryWriter
+from townlet_replay.training.telemetry_schema import EpochRecord
+
+Baselines = Mapping[str, Any]
+Watch = Callable[[EpochRecord], None]
+_NO_BASELINES: Baselines = {}
+
+
+class TrainingResult(NamedTuple):
+    """What a run did."""
+
+    records: tuple[EpochRecord, ...]
+    objective: Objective | None  # the verdict on a capture; None without one
+    cloning: BCResult | None  # if something was cloned
+
+
+class TrainingHarness:
+    """Trains one network.
+
+    Args:
+        config: Settings of the run.
+        watch: Called with the record of every epoch, to show progress.
+
+    Attributes:
+        network: What is trained.
+        steps: Agent steps trained on so far.
+        live_steps: Of these, steps the harness itself made in the town.
+
+    Raises:
+        ConfigError: The scenario is unknown or wrong.
+        CheckpointError: ``config.resume`` is of another network, observation or vocabulary.
+        TelemetryError: The log cannot be continued.
+    """
+
+    def __init__(self, config: TrainConfig, watch: Watch | None = None) -> None:
+        self.config = config
+        self.scenario = load_scenario(config.scenario)
+        self.plan = compile_plan(self.scenario)
+        self.spec = town_spec(self.plan)
+        self.network = TownletNetwork(self.spec, config.network, config.seed)
+        self.network.to(config.device)
+        self.optimizer = make_optimizer(self.network, config.ppo)
+        self._rng = np.random.default_rng([config.seed, 1])
+        self.epoch = self.steps = self.live_steps = self.cycle = 0
+        if config.resume is not None:
+            self._resume(config.resume)
+        self.runtime = PolicyRuntime(self.network, seed=config.seed)
+        self._watch = watch
+        self._records: list[EpochRecord] = []
+        self._objective: Objective | None = None
+        self._cloning: BCResult | None = None
+        self._writer = self._open_log()
+
+    def _open_log(self) -> TelemetryWriter | None:
+        log = self.config.telemetry
+        if log.path is None:
+            return None
+        writer = TelemetryWriter(log.path, log.frequency, log.max_entries, log.version)
+        # Counters of a log go on across restarts, whether or not the weights did.
+        self.epoch = max(self.epoch, writer.resumed.epoch)
+        self.steps = max(self.steps, writer.resumed.steps)
+        self.cycle = max(self.cycle, writer.resumed.cycle_id)
+        return writer
+
+    def _resume(self, path: Path) -> None:
+        saved = load_checkpoint(path, observation=self.spec, config=self.config.network)
+        self.network.load_state_dict(saved.network.state_dict())
+        if saved.header.optimizer is not None:
+            saved.restore_optimizer(self.optimizer)
+        if saved.header.rng is not None:
+            self._rng = saved.generator()
+        counters = saved.header.counters
+        self.epoch, self.steps = counters.get("epoch", 0), counters.get("steps", 0)
+        self.cycle, self.live_steps = counters.get("cycle", 0), counters.get("live_steps", 0)
+
+    def run_ppo(self, dataset: ReplayDataset, epochs: int | None = None) -> TrainingResult:
+        """Train on a capture, with the objective that is sound on it.
+
+        Every epoch passes once over the data set, one update per batch. A capture that supports no
+        ratio (a deterministic script) is cloned instead, unless ``config.objective`` insists.
+
+        Raises:
+            TrainingError: The objective asked for is unsound on this capture.
+            CaptureError: The capture has another vocabulary or feature list than the scenario.
+        """
+        objective = self._judge(dataset)
+        if objective.name == "bc":
+            return self.run_bc(dataset)
+        for _ in range(self.config.epochs if epochs is None else epochs):
+            self._replay_epoch(dataset, "replay")
+        return self.result()
+
+    def run_bc(self, dataset: ReplayDataset) -> TrainingResult:
+        """Clone what a capture shows, and fit the value head to its returns."""
+        self._check_fit(dataset)
+        samples = [dataset.sample(position) for position in range(dataset.count)]
+        before = time.perf_counter()
+        rollout = pack(samples)
+        result = run_bc(
+            self.network, rollout, self.config.bc, self._rng, intent_actions=_intents(samples)
+        )
+        seconds = (time.perf_counter() - before) / len(result.epochs)
+        for epoch in result.epochs:
+            self._count(result.rows)
+            progress = self._progress("replay", 0, seconds, self.config.bc.learning_rate)
+            self._book(
+                bc_record(epoch, result.rows, progress, dataset.baselines(), dataset.metrics)
+            )
+        # PPO's moments would push weights that are no longer there.
+        self.optimizer = make_optimizer(self.network, self.config.ppo)
+        self._cloning = result
+        return self.result()
+
+    def capture_rollout(
+        self, ticks: int | None = None, save_dir: Path | None = None
+    ) -> RolloutBuffer:
+        """Capture the current policy in the scenario, for ``ticks`` ticks, as files and back.
+
+        Args:
+            ticks: Episodes follow each other until so many have passed; the last one is cut.
+            save_dir: Keeps the capture there; by default it is temporary.
+        """
+        ticks = self.config.rollout.ticks if ticks is None else ticks
+        env = TownletParallelEnv(self.scenario, details=True)
+        seed = episode_seed(self.config.seed, self.cycle + 1) >> 1
+        if save_dir is not None:
+            record_policy(env, self.runtime, save_dir, ticks=ticks, seed=seed, version=self.cycle)
+            return RolloutBuffer.read(load_capture(save_dir), ticks, save_dir)
+        with tempfile.TemporaryDirectory(prefix="townlet-rollout-") as folder:
+            out = Path(folder) / "capture"
+            record_policy(env, self.runtime, out, ticks=ticks, seed=seed, version=self.cycle)
+            return RolloutBuffer.read(load_capture(out), ticks, None)
+
+    def run_rollout_ppo(
+        self, cycles: int | None = None, ticks: int | None = None
+    ) -> TrainingResult:
+        """Capture with the current policy and update on it, cycle by cycle."""
+        for _ in range(self.config.rollout.cycles if cycles is None else cycles):
+            self._rollout_cycle(ticks, "rollout")
+        return self.result()
+
+    def run_mixed(self, dataset: ReplayDataset) -> TrainingResult:
+        """Learn from a capture and from own rollouts in turn, with one network throughout.
+
+        A capture fit for PPO is passed over in every cycle; one that can only be cloned warms the
+        network up before the first.
+        """
+        if self._judge(dataset).name == "bc":
+            self.run_bc(dataset)
+        for _ in range(self.config.rollout.cycles):
+            if self._objective is not None and self._objective.name == "ppo":
+                self._replay_epoch(dataset, "mixed")
+            self._rollout_cycle(None, "mixed")
+        return self.result()
+
+    def run_live(self, steps: int | None = None) -> TrainingResult:
+        """Step the town and update on every rollout, until ``steps`` agent steps are made."""
+        live = self.config.live
+        goal = self.live_steps + (live.steps if steps is None else steps)
+        lanes = Lanes(self.scenario, self.plan, live.num_worlds)
+        collector = LiveCollector(lanes, self.runtime, self.config.seed)
+        while self.live_steps < goal:
+            before = time.perf_counter()
+            rollout = collector.collect(live.rollout_ticks)
+            self.live_steps += len(rollout.actions)
+            stats = [self._update(rollout)]
+            self._book_ppo(stats, ("rollout", live.rollout_ticks, before), _NO_BASELINES, ())
+        return self.result()
+
+    def save(self, path: Path | None = None) -> Path:
+        """Write a checkpoint to ``path``, by default ``config.checkpoint``.
+
+        Raises:
+            TrainingError: There is no path.
+            CheckpointError: It cannot be written.
+        """
+        target = path or self.config.checkpoint
+        if target is None:
+            raise TrainingError("expected a path for the checkpoint, found none; set `checkpoint`")
+        counters = {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "cycle": self.cycle,
+            "live_steps": self.live_steps,
+        }
+        verdict, capture = self._objective, self.config.capture_dir
+        return save_checkpoint(
+            target,
+            self.network,
+            TrainingState(self.optimizer, self._rng, counters),
+            training={
+                "scenario": self.scenario.name,
+                "scenario_digest": self.scenario.digest(),
+                "mode": self.config.mode,
+                "seed": self.config.seed,
+                "objective": None if verdict is None else verdict.name,
+                "biased": verdict is not None and verdict.biased,
+                "capture": None if capture is None else str(capture),
+            },
+        )
+
+    def close(self) -> None:
+        """Finish the log."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def result(self) -> TrainingResult:
+        """Return what was done so far."""
+        return TrainingResult(tuple(self._records), self._objective, self._cloning)
+
+    def _judge(self, dataset: ReplayDataset) -> Objective:
+        """Decide which objective is sound on a capture; of a streamed one the first batch tells."""
+        self._check_fit(dataset)
+        if dataset.config.streaming:
+            rollout = next(dataset.batches(0))
+        else:
+            rollout = pack([dataset.sample(position) for position in range(dataset.count)])
+        kinds = [meta.behaviour.kind for meta in dataset.metas]
+        if np.isnan(rollout.values).any() and not np.isnan(rollout.old_log_probs).any():
+            # No critic watched: the learner's own values stand in, as they will in training.
+            rollout = rollout._replace(
+                values=np.nan_to_num(rollout.values),
+                bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
+            )
+        evidence = gather_evidence(rollout, kinds, self.network)
+        self._objective = choose_objective(
+            evidence, self.config.objective, accept_bias=self.config.accept_bias
+        )
+        return self._objective
+
+    def _check_fit(self, dataset: ReplayDataset) -> None:
+        found = ObservationSpec.from_sample(dataset.sample(0))
+        difference = self.spec.difference(found)
+        if difference is not None:
+            raise TrainingError(
+                f"{dataset.config.manifest}: the capture does not fit scenario "
+                f"{self.scenario.name!r}: {difference}; train on a capture of this catalogue"
+            )
+
+    def _replay_epoch(self, dataset: ReplayDataset, mode: DataMode) -> None:
+        before = time.perf_counter()
+        batches = dataset.batches(self.epoch, self._valued)
+        stats = [self._update(rollout) for rollout in batches]
+        self._book_ppo(stats, (mode, 0, before), dataset.baselines(), dataset.metrics)
+
+    def _valued(self, sample: ReplaySample) -> ReplaySample:
+        """Fill in values that no critic gave; the recorded log-probs stay."""
+        return self.runtime.annotate(sample) if np.isnan(sample.value_preds).any() else sample
+
+    def _rollout_cycle(self, ticks: int | None, mode: DataMode) -> None:
+        before = time.perf_counter()
+        keep = self.config.rollout.save_dir
+        folder = None if keep is None else keep / f"cycle_{self.cycle + 1:03d}"
+        buffer = self.capture_rollout(ticks, folder)
+        self.cycle += 1
+        self.live_steps += buffer.rows
+        stats = [self._update(buffer.rollout())]
+        self._book_ppo(stats, (mode, buffer.ticks, before), _NO_BASELINES, buffer.metrics)
+
+    def _update(self, rollout: Rollout) -> UpdateStats:
+        self.steps += len(rollout.actions)
+        return ppo_update(self.network, self.optimizer, rollout, self.config.ppo, self._rng)
+
+    def _count(self, rows: int) -> None:
+        self.steps += rows
+
+    def _book_ppo(
+        self,
+        stats: Sequence[UpdateStats],
+        origin: tuple[DataMode, int, float],
+        baselines: Baselines,
+        samples: Sequence[SampleMetrics],
+    ) -> None:
+        mode, ticks, began = origin
+        seconds = time.perf_counter() - began
+        progress = self._progress(mode, ticks, seconds, self.config.ppo.learning_rate)
+        self._book(ppo_record(stats, progress, baselines, samples))
+
+    def _progress(
+        self, mode: DataMode, ticks: int, seconds: float, learning_rate: float
+    ) -> Progress:
+        self.epoch += 1
+        return Progress(self.epoch, self.steps, self.cycle, mode, ticks, seconds, learning_rate)
+
+    def _book(self, record: EpochRecord) -> None:
+        self._records.append(record)
+        if self._writer is not None:
+            self._writer.write(record)
+        if self._watch is not None:
+            self._watch(record)
+
+
+def _intents(samples: Sequence[ReplaySample]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Return what was meant: the intent of a noisy script where recorded, else the action."""
+    return np.concatenate(
+        [sample.extras.get("intent_actions", sample.actions).astype(np.int64) for sample in samples]
+    )

@@ -1,0 +1,131 @@
+"""Figures of updates and of captured samples, joined into the line that telemetry writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_replay.sidecar import SampleMetrics
+from townlet_replay.training.bc import BCEpoch
+from townlet_replay.training.ppo import UpdateStats
+from townlet_replay.training.telemetry_schema import EpochRecord
+
+DataMode = Literal["replay", "rollout", "mixed"]
+
+
+class Progress(NamedTuple):
+    """Where a run stands when an epoch ends."""
+
+    epoch: int  # from 1
+    steps: int  # rows since the start, this epoch included
+    cycle: int
+    data_mode: DataMode
+    rollout_ticks: int
+    seconds: float
+    learning_rate: float
+
+    def fields(self) -> dict[str, Any]:
+        """Return the keys of the record that these are."""
+        return {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "cycle_id": self.cycle,
+            "data_mode": self.data_mode,
+            "rollout_ticks": self.rollout_ticks,
+            "epoch_duration_sec": self.seconds,
+            "lr": self.learning_rate,
+        }
+
+
+def ppo_record(
+    updates: Sequence[UpdateStats],
+    progress: Progress,
+    baselines: Mapping[str, Any],
+    samples: Iterable[SampleMetrics],
+) -> EpochRecord:
+    """Return the record of an epoch of PPO updates; means are weighted by minibatches."""
+    table = {
+        name: np.array([update[column] for update in updates], np.float64)
+        for column, name in enumerate(UpdateStats._fields)
+    }
+    by_minibatch, by_row = np.maximum(table["minibatches"], 1.0), table["rows"]
+
+    def mean(name: str, weights: npt.NDArray[np.float64] = by_minibatch) -> float | None:
+        known = ~np.isnan(table[name])
+        return (
+            float(np.average(table[name][known], weights=weights[known])) if known.any() else None
+        )
+
+    def largest(name: str) -> float | None:
+        known = ~np.isnan(table[name])
+        return float(table[name][known].max()) if known.any() else None
+
+    return EpochRecord(
+        **progress.fields(),
+        **baselines,
+        **town_figures(list(samples)),
+        updates=sum(update.minibatches for update in updates),
+        transitions=int(by_row.sum()),
+        loss_policy=mean("loss_policy"),
+        loss_value=mean("loss_value"),
+        loss_entropy=mean("loss_entropy"),
+        loss_total=mean("loss_total"),
+        clip_fraction=mean("clip_fraction"),
+        adv_mean=mean("adv_mean", by_row),
+        adv_std=mean("adv_std", by_row),
+        grad_norm=mean("grad_norm"),
+        grad_norm_max=largest("grad_norm_max"),
+        kl_divergence=mean("kl_divergence"),
+        kl_divergence_max=largest("kl_divergence_max"),
+        batch_entropy_mean=mean("batch_entropy_mean"),
+        batch_entropy_std=mean("batch_entropy_std"),
+        reward_advantage_corr=mean("reward_advantage_corr", by_row),
+    )
+
+
+def bc_record(
+    epoch: BCEpoch,
+    rows: int,
+    progress: Progress,
+    baselines: Mapping[str, Any],
+    samples: Iterable[SampleMetrics],
+) -> EpochRecord:
+    """Return the record of one pass of behaviour cloning; ``loss_policy`` is its cross-entropy."""
+    return EpochRecord(
+        **progress.fields(),
+        **baselines,
+        **town_figures(list(samples)),
+        updates=epoch.minibatches,
+        transitions=rows,
+        loss_policy=epoch.nll,
+        loss_value=epoch.loss_value,
+        loss_entropy=-epoch.entropy,
+        grad_norm=epoch.grad_norm,
+        batch_entropy_mean=epoch.entropy,
+    )
+
+
+def town_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:
+    """Return conflict figures of the captured samples; null where no sample knows."""
+    conflicts = [m.queue_conflict_events for m in samples if m.queue_conflict_events is not None]
+    intensity = _known(m.queue_conflict_intensity_sum for m in samples)
+    return {
+        "conflict_rivalry_max_mean_avg": _mean(m.rivalry_max_mean for m in samples),
+        "conflict_rivalry_max_max_avg": _mean(m.rivalry_max_max for m in samples),
+        "conflict_rivalry_avoid_count_mean_avg": _mean(m.rivalry_avoid_count_mean for m in samples),
+        "conflict_rivalry_avoid_count_max_avg": _mean(m.rivalry_avoid_count_max for m in samples),
+        "queue_conflict_events": sum(conflicts) if conflicts else None,
+        "queue_conflict_intensity_sum": sum(intensity) if intensity else None,
+    }
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = _known(values)
+    return sum(known) / len(known) if known else None

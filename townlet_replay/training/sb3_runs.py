@@ -1,0 +1,226 @@
+"""Runs of Stable-Baselines3's learners: on captures, and live in the town."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from townlet_env.config.load import load_scenario
+from townlet_env.views.sb3 import TownletVecEnv
+from townlet_replay.dataset import ReplayDataset
+from townlet_replay.errors import CheckpointError, TrainingError
+from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.records import Progress, town_figures
+from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
+from townlet_replay.training.telemetry import TelemetryWriter
+from townlet_replay.training.telemetry_schema import EpochRecord
+
+Watch = Callable[[EpochRecord], None]
+
+
+def train_on_capture(
+    config: TrainConfig, dataset: ReplayDataset, watch: Watch | None = None
+) -> OnPolicyAlgorithm:
+    """Train Stable-Baselines3's PPO or MaskablePPO on a capture; one update per batch.
+
+    Raises:
+        TrainingError: The learner is not one of Stable-Baselines3, or the capture supports no
+            ratio: log-probs are unknown or certain, values are unknown, or there are masks the
+            learner does not know.
+    """
+    learner = CaptureMaskablePPO if _is_masked(config) else CapturePPO
+    model = learner.from_dataset(dataset, accept_bias=config.accept_bias, **_settings(config))
+    rows = sum(entry.timesteps for entry in dataset.metas)
+    scribe = _Scribe(config, watch, baselines=dataset.baselines(), dataset=dataset)
+    _learn(model, config, config.epochs * rows, scribe)
+    return model
+
+
+def train_live(config: TrainConfig, watch: Watch | None = None) -> OnPolicyAlgorithm:
+    """Train Stable-Baselines3's PPO or MaskablePPO in the town.
+
+    Raises:
+        ConfigError: The scenario is unknown or wrong.
+        TrainingError: The learner is not one of Stable-Baselines3.
+    """
+    from sb3_contrib import MaskablePPO
+
+    live = config.live
+    env = TownletVecEnv(load_scenario(config.scenario), live.num_worlds, seed=config.seed)
+    learner = MaskablePPO if _is_masked(config) else PPO
+    model = learner("MultiInputPolicy", env, n_steps=live.rollout_ticks, **_settings(config))
+    _learn(model, config, live.steps, _Scribe(config, watch, baselines={}, dataset=None))
+    return model
+
+
+def _is_masked(config: TrainConfig) -> bool:
+    if config.learner == "native":
+        raise TrainingError("expected learner sb3 or sb3-maskable, found 'native'")
+    return config.learner == "sb3-maskable"
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Return PPO's settings in the words of Stable-Baselines3, with the widths of our network."""
+    ppo, network = config.ppo, config.network
+    return {
+        "learning_rate": ppo.learning_rate,
+        "batch_size": ppo.minibatch_size,
+        "n_epochs": ppo.epochs,
+        "gamma": ppo.gamma,
+        "gae_lambda": ppo.gae_lambda,
+        "clip_range": ppo.clip_range,
+        "clip_range_vf": ppo.clip_range_vf,
+        "normalize_advantage": ppo.normalize_advantage,
+        "ent_coef": ppo.ent_coef,
+        "vf_coef": ppo.vf_coef,
+        "max_grad_norm": ppo.max_grad_norm,
+        "target_kl": ppo.target_kl,
+        "seed": config.seed,
+        "device": config.device,
+        "policy_kwargs": {
+            "features_extractor_class": TownletExtractor,
+            "features_extractor_kwargs": {
+                "map_width": network.map_width,
+                "features_width": network.features_width,
+            },
+            "net_arch": list(network.trunk_widths),
+        },
+    }
+
+
+def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _Scribe) -> None:
+    if config.tensorboard is not None:
+        model.set_logger(configure(str(config.tensorboard), ["tensorboard"]))
+    else:
+        model.set_logger(configure(None, []))
+    try:
+        model.learn(steps, callback=scribe)
+    finally:
+        scribe.close()
+        if config.checkpoint is not None:
+            path = Path(config.checkpoint).with_suffix(".zip")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            model.save(path)
+
+
+class _Scribe(BaseCallback):
+    """Writes one telemetry record per update, from what Stable-Baselines3 logged about it.
+
+    Its KL and clip fraction are those of the last epoch of an update; gradient norms it does not
+    tell.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        watch: Watch | None,
+        *,
+        baselines: Mapping[str, Any],
+        dataset: ReplayDataset | None,
+    ) -> None:
+        super().__init__()
+        log = config.telemetry
+        self._writer = (
+            None
+            if log.path is None
+            else TelemetryWriter(log.path, log.frequency, log.max_entries, log.version)
+        )
+        resumed = None if self._writer is None else self._writer.resumed
+        self._epoch = 0 if resumed is None else resumed.epoch
+        self._steps_before = 0 if resumed is None else resumed.steps
+        self._cycle = 0 if resumed is None else resumed.cycle_id
+        self._watch = watch
+        self._config = config
+        self._baselines = baselines
+        self._figures = town_figures([] if dataset is None else dataset.metrics)
+        self._live = dataset is None
+        self._rows = 0
+        self._began = 0.0
+
+    def _on_training_start(self) -> None:
+        self._began = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._rows = self.model.rollout_buffer.rewards.size  # type: ignore[attr-defined]
+
+    def _on_rollout_start(self) -> None:
+        self._write()
+
+    def _on_training_end(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        """Book the update that just ended; before the first there is none."""
+        said = dict(self.logger.name_to_value)
+        if "train/loss" not in said or self._rows == 0:
+            return
+        self._epoch += 1
+        now = time.perf_counter()
+        progress = Progress(
+            epoch=self._epoch,
+            steps=self._steps_before + self.num_timesteps,
+            cycle=self._cycle,
+            data_mode="rollout" if self._live else "replay",
+            rollout_ticks=self._config.live.rollout_ticks if self._live else 0,
+            seconds=now - self._began,
+            learning_rate=said["train/learning_rate"],
+        )
+        self._began = now
+        record = EpochRecord(
+            **progress.fields(),
+            **self._baselines,
+            **self._figures,
+            updates=self._gradient_steps(),
+            transitions=self._rows,
+            loss_policy=said["train/policy_gradient_loss"],
+            loss_value=said["train/value_loss"],
+            loss_entropy=said["train/entropy_loss"],
+            loss_total=said["train/loss"],
+            clip_fraction=said["train/clip_fraction"],
+            kl_divergence=said["train/approx_kl"],
+        )
+        if self._writer is not None:
+            self._writer.write(record)
+        if self._watch is not None:
+            self._watch(record)
+
+    def _gradient_steps(self) -> int:
+        """Return the minibatches of all epochs; an early stop may have left some out."""
+        said = self.logger.name_to_value
+        size = int(said.get("train/batch_size", self._config.ppo.minibatch_size))
+        return -(-self._rows // size) * self._config.ppo.epochs
+
+    def close(self) -> None:
+        """Finish the log."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def load_model(path: Path) -> OnPolicyAlgorithm:
+    """Open a zip that ``PPO`` or ``MaskablePPO`` saved. It is unpickled: open only your own.
+
+    Raises:
+        CheckpointError: The file is no such zip.
+    """
+    from sb3_contrib import MaskablePPO
+    from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+    from stable_baselines3.common.save_util import load_from_zip_file
+
+    try:
+        data, _, _ = load_from_zip_file(path, device="cpu")
+    except ValueError as error:
+        raise CheckpointError(f"{path}: no model of Stable-Baselines3: {error}") from error
+    policy = (data or {}).get("policy_class")
+    masked = isinstance(policy, type) and issubclass(policy, MaskableActorCriticPolicy)
+    learner: type[OnPolicyAlgorithm] = MaskablePPO if masked else PPO
+    return learner.load(path, device="cpu")
