@@ -19,6 +19,8 @@ Step = tuple[
     dict[Any, Any], dict[Any, float], dict[Any, bool], dict[Any, bool], dict[Any, dict[str, Any]]
 ]
 
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 class Seen(NamedTuple):
     """What an agent saw last: copies, whatever the environment does to its buffers."""
@@ -147,9 +149,10 @@ def read_outcome(agent: object, returned: Step) -> Outcome:
     if agent not in rewards:
         raise CaptureError(f"step returned no reward for agent {agent!r}, which acted")
     reward = float(rewards[agent])
-    if not math.isfinite(reward):
+    if not abs(reward) <= _MAX_FLOAT32:
         raise CaptureError(
-            f"step returned the reward {reward} for agent {agent!r}; expected a finite number"
+            f"step returned the reward {reward} for agent {agent!r}; "
+            "expected a finite number that float32 can hold"
         )
     return Outcome(
         reward,

@@ -73,48 +73,54 @@ def frames_to_replay_sample(
     Raises:
         CaptureError: no frames, or rows that do not fit each other.
     """
+    where = f"sample of agent {origin.agent_id!r}, episode {origin.episode_id}"
     if not frames:
-        raise CaptureError(f"agent {origin.agent_id!r}: no frames; a sample has at least one row")
+        raise CaptureError(f"{where}: no frames; a sample has at least one row")
+    try:
+        return _assemble(frames, ending, origin)
+    except ValidationError as error:
+        raise CaptureError(f"{where}: {first_problem(error)}") from error
+    except (ValueError, OverflowError) as error:
+        raise CaptureError(f"{where}: {error}") from error
+
+
+def _assemble(frames: Sequence[Frame], ending: Ending, origin: SampleOrigin) -> ReplaySample:
     rows = len(frames)
     terminations = np.array([frame.terminated for frame in frames], np.bool_)
     truncations = np.array([frame.truncated for frame in frames], np.bool_)
     truncations[-1] |= not terminations[-1]
     values = np.array([frame.value for frame in frames], np.float32)
     actions = _stack("actions", [np.asarray(frame.action) for frame in frames])
-    try:
-        masks = [frame.action_mask for frame in frames]
-        mask = None if masks[0] is None else _stack("action_mask", masks).astype(np.int8)
-        return ReplaySample(
-            observations=_stack_observations(frames),
-            action_mask=mask,
-            actions=actions if actions.dtype == np.float32 else actions.astype(np.int64),
-            rewards=np.array([frame.reward for frame in frames], np.float32),
-            terminations=terminations,
-            truncations=truncations,
-            old_log_probs=np.array([frame.log_prob for frame in frames], np.float32),
-            value_preds=np.append(values, _final_value(values, terminations, ending)),
-            ticks=np.array([frame.tick for frame in frames], np.int32),
-            final_observation=dict(ending.observation),
-            extras=_extras(frames, ending, mask),
-            meta=SampleMeta(
-                agent_id=origin.agent_id,
-                episode_id=origin.episode_id,
-                feature_names=origin.names.feature_names,
-                map_channels=origin.names.map_channels,
-                reward_components=origin.names.reward_components,
-                action_lookup=origin.names.action_lookup or {},
-                action_dim=origin.action_dim,
-                timesteps=rows,
-                value_pred_steps=rows + 1,
-                behaviour=origin.behaviour,
-                tags=origin.tags,
-                capture_metadata=origin.capture_metadata,
-            ),
-        )
-    except ValidationError as error:
-        raise CaptureError(f"agent {origin.agent_id!r}: {first_problem(error)}") from error
-    except (ValueError, OverflowError) as error:
-        raise CaptureError(f"agent {origin.agent_id!r}: {error}") from error
+    masks = [frame.action_mask for frame in frames]
+    masked = any(mask is not None for mask in masks)
+    mask = _stack("action_mask", masks).astype(np.int8) if masked else None
+    return ReplaySample(
+        observations=_stack_observations(frames),
+        action_mask=mask,
+        actions=actions if actions.dtype == np.float32 else actions.astype(np.int64),
+        rewards=np.array([frame.reward for frame in frames], np.float32),
+        terminations=terminations,
+        truncations=truncations,
+        old_log_probs=np.array([frame.log_prob for frame in frames], np.float32),
+        value_preds=np.append(values, _final_value(values, terminations, ending)),
+        ticks=np.array([frame.tick for frame in frames], np.int32),
+        final_observation=dict(ending.observation),
+        extras=_extras(frames, ending, mask),
+        meta=SampleMeta(
+            agent_id=origin.agent_id,
+            episode_id=origin.episode_id,
+            feature_names=origin.names.feature_names,
+            map_channels=origin.names.map_channels,
+            reward_components=origin.names.reward_components,
+            action_lookup=origin.names.action_lookup or {},
+            action_dim=origin.action_dim,
+            timesteps=rows,
+            value_pred_steps=rows + 1,
+            behaviour=origin.behaviour,
+            tags=origin.tags,
+            capture_metadata=origin.capture_metadata,
+        ),
+    )
 
 
 def _final_value(
@@ -129,7 +135,7 @@ def _stack_observations(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
     keys = frames[0].observation.keys()
     for row, frame in enumerate(frames):
         if frame.observation.keys() != keys:
-            raise CaptureError(
+            raise ValueError(
                 f"row {row} observes {sorted(frame.observation)}, row 0 {sorted(keys)}; "
                 "expected the same keys in every row"
             )
@@ -139,9 +145,9 @@ def _stack_observations(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
 def _stack(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any]:
     known = [array for array in arrays if array is not None]
     if len(known) != len(arrays):
-        raise CaptureError(f"{name} is given for {len(known)} of {len(arrays)} rows")
+        raise ValueError(f"{name} is given for {len(known)} of {len(arrays)} rows")
     if any((a.shape, a.dtype) != (known[0].shape, known[0].dtype) for a in known):
-        raise CaptureError(f"{name} changes its shape or dtype between rows")
+        raise ValueError(f"{name} changes its shape or dtype between rows")
     return np.stack(known)
 
 

@@ -74,18 +74,20 @@ def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         raise CaptureError(f"{path}: the file is missing") from error
     except OSError as error:
         raise CaptureError(f"{path}: cannot be opened ({error.strerror})") from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise CaptureError(f"{path}: expected a regular file")
         if status.st_size > max_bytes:
             raise CaptureError(
                 f"{path}: {status.st_size} bytes; at most {max_bytes} bytes are read from one file"
             )
-        try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1)
-        except OSError as error:
-            raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    finally:
+        os.close(handle)
     if len(data) > max_bytes:  # it grew while it was read
         raise CaptureError(f"{path}: at most {max_bytes} bytes are read from one file")
     return data

@@ -148,7 +148,8 @@ class ReplaySample:
             self._check_components()
             return
         _check_array("actions", self.actions, np.dtype(np.int64), (rows,))
-        if sorted(self.meta.action_lookup) != list(range(width)):
+        ids = sorted(self.meta.action_lookup)
+        if len(ids) != width or ids != list(range(width)):
             raise CaptureError(f"action_lookup must name the ids 0 to {width - 1}, each once")
         _check_ids("actions", self.actions, width)
         if self.action_mask is None:

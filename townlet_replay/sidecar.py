@@ -6,14 +6,17 @@ them, so that a capture is understood without the code that made it.
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import check_json, first_problem
 
 SCHEMA_VERSION = "1.0"
+
+_ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
 
 BehaviourKind = Literal["policy", "script", "script_eps", "mixed", "unknown"]
 
@@ -112,6 +115,17 @@ class SampleMeta(_Document):
     metrics: SampleMetrics | None = None
     capture_metadata: CaptureMetadata = CaptureMetadata()
     digests: dict[str, str] = Field(default={}, description="npz: SHA-256 of the arrays' file")
+
+    @field_validator("action_lookup", mode="before")
+    @classmethod
+    def _each_id_once(cls, lookup: object) -> object:
+        """JSON spells keys as text, and ``"1"`` and ``"01"`` would be one id."""
+        if not isinstance(lookup, dict):
+            return lookup
+        odd = [key for key in lookup if isinstance(key, str) and not _ACTION_ID.fullmatch(key)]
+        if odd:
+            raise ValueError(f"{odd[0]!r:.40} is not an action id")
+        return {int(key) if isinstance(key, str) else key: lookup[key] for key in lookup}
 
 
 def read_document(kind: type[Document], data: bytes, where: str) -> Document:

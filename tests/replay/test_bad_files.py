@@ -1,0 +1,506 @@
+"""Files that strangers made: sound ones are read, everything else is one clear sentence.
+
+Every case must end in a CaptureError that names the file, fast and without unpacking anything big.
+"""
+
+import io
+import json
+import os
+import pickle
+import resource
+import shutil
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from capture_toys import life
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
+from townlet_replay.errors import CaptureError
+from townlet_replay.manifest import load_capture
+from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.safe_files import check_json, inside, read_bytes, sha256_of
+from townlet_replay.writer import CaptureWriter
+
+NPZ, SIDECAR = "rollout_sample_anna_000.npz", "rollout_sample_anna_000.json"
+MANIFEST, METRICS = "rollout_sample_manifest.json", "rollout_sample_metrics.json"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sound")
+    CaptureWriter(path).write_episode([life("anna"), life("ben", dies=True)])
+    return path
+
+
+@pytest.fixture
+def capture(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "capture")
+
+
+def replace_files(capture, **files):
+    """Put files into a capture as an attacker would: with digests that fit."""
+    manifest = json.loads((capture / MANIFEST).read_text())
+    names = {"npz": (NPZ, "sha256"), "sidecar": (SIDECAR, "meta_sha256")}
+    for kind, content in files.items():
+        name, digest = names[kind]
+        (capture / name).write_bytes(content)
+        manifest["samples"][0][digest] = sha256_of(content)
+    (capture / MANIFEST).write_text(json.dumps(manifest))
+
+
+def npy(array=None, *, header=None, body=None, version=b"\x01\x00"):
+    """An .npy file, with any part of it forged."""
+    if header is None:
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, array, allow_pickle=True)
+        return buffer.getvalue()
+    text = header.encode().ljust(117) + b"\n"
+    width = "<H" if version == b"\x01\x00" else "<I"
+    return b"\x93NUMPY" + version + struct.pack(width, len(text)) + text + (body or b"")
+
+
+def archive(members, **options):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **options) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def load_all(path):
+    return [sample.rows for sample in load_capture(path)]
+
+
+def test_the_sound_capture_loads(capture):
+    assert load_all(capture) == [5, 5]
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("it-ran",)
+
+
+F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }"
+GOOD = ("rewards.npy", npy(np.zeros(3, np.float32)))
+
+NPZ_FILES = {
+    "empty": b"",
+    "no zip": b"PK but not really" * 9,
+    "text": b"{}",
+    "a bare npy": npy(np.zeros(3)),
+    "pickled object": archive([("rewards.npy", npy(np.array([Bomb()], object)))]),
+    "a pickle as a member": archive([("rewards.npy", pickle.dumps(Bomb()))]),
+    "strings": archive([("rewards.npy", npy(np.array(["a"])))]),
+    "bytes": archive([("rewards.npy", npy(np.array([b"a"])))]),
+    "dates": archive([("rewards.npy", npy(np.array(["2020-01-01"], "M8[D]")))]),
+    "records": archive([("rewards.npy", npy(np.zeros(2, [("a", "f4")])))]),
+    "complex": archive([("rewards.npy", npy(np.zeros(2, complex)))]),
+    "long doubles": archive([("rewards.npy", npy(np.zeros(2, np.longdouble)))]),
+    "no such float": archive(
+        [("rewards.npy", npy(header=F4.replace("<f4", "<f3"), body=b"\0" * 9))]
+    ),
+    "too short": archive([("rewards.npy", npy(header=F4, body=b"\0" * 11))]),
+    "too long": archive([("rewards.npy", npy(header=F4, body=b"\0" * 13))]),
+    "two gigabytes in 64 bytes": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(500000000,)"), body=b"\0" * 64))]
+    ),
+    "four terabytes": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(1000000000000,)"), body=b"\0" * 64))]
+    ),
+    "a shape beyond all integers": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(" + "9" * 25 + ",)"), body=b""))]
+    ),
+    "a product beyond 64 bits": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(99999999999999, 99999999999999)")))]
+    ),
+    "a negative shape": archive([("rewards.npy", npy(header=F4.replace("3", "-3"), body=b""))]),
+    "a boolean in the shape": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(True, 3)"), body=b"\0" * 12))]
+    ),
+    "nine dimensions": archive(
+        [("rewards.npy", npy(header=F4.replace("(3,)", "(" + "1," * 9 + ")"), body=b"\0" * 4))]
+    ),
+    "code in the header": archive(
+        [("rewards.npy", npy(header="__import__('os').mkdir('it-ran')"))]
+    ),
+    "a deep header": archive([("rewards.npy", npy(header="(" * 5000))]),
+    "a long header": archive(
+        [("rewards.npy", npy(header=F4 + " " * 70_000, body=b"\0" * 12, version=b"\x02\x00"))]
+    ),
+    "a keyword too many": archive(
+        [("rewards.npy", npy(header=F4.replace("}", "'x': 1}"), body=b"\0" * 12))]
+    ),
+    "a version of the future": archive(
+        [("rewards.npy", npy(header=F4, body=b"\0" * 12, version=b"\x03\x00"))]
+    ),
+    "a cut header": archive([("rewards.npy", b"\x93NUMPY\x01\x00\xff\xff{")]),
+    "a cut magic": archive([("rewards.npy", b"\x93NUM")]),
+    "booleans of seven": archive(
+        [("rewards.npy", npy(header=F4.replace("<f4", "|b1"), body=b"\0\x07\0"))]
+    ),
+    "a path": archive([GOOD, ("../../evil.npy", GOOD[1])]),
+    "an absolute path": archive([("/etc/evil.npy", GOOD[1])]),
+    "a directory": archive([("a/b.npy", GOOD[1])]),
+    "a backslash": archive([("..\\evil.npy", GOOD[1])]),
+    "no array": archive([GOOD, ("run.sh", b"rm -rf")]),
+    "no name": archive([(".npy", GOOD[1])]),
+    "a thousand members": archive([(f"a{i}.npy", GOOD[1]) for i in range(1000)]),
+    "packed by bzip2": archive([GOOD], compression=zipfile.ZIP_BZIP2),
+    "packed by lzma": archive([GOOD], compression=zipfile.ZIP_LZMA),
+}
+
+
+def forged(sound, change):
+    with zipfile.ZipFile(sound / NPZ) as file:
+        members = {info.filename: file.read(info) for info in file.infolist()}
+    change(members)
+    return archive(members.items())
+
+
+@pytest.mark.parametrize("kind", NPZ_FILES)
+def test_hostile_arrays(capture, kind, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    replace_files(capture, npz=NPZ_FILES[kind])
+    with pytest.raises(CaptureError) as caught:
+        load_all(capture)
+    assert NPZ in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "it-ran").exists()
+    with pytest.raises(CaptureError):
+        ReplayDataset(ReplayDatasetConfig.from_capture_dir(capture))
+
+
+def duplicate(members):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        return archive([*members, members[0]])
+
+
+def test_a_member_twice(capture):
+    replace_files(capture, npz=duplicate([GOOD]))
+    with pytest.raises(CaptureError, match=r"member 'rewards.npy' appears twice"):
+        load_all(capture)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("spare.npy", npy(np.zeros(5)), "the final observation"),
+        ("final_spare.npy", npy(np.zeros(5)), "the final observation"),
+        ("segment_start.npy", npy(np.zeros(5)), "the final observation"),
+        ("rewards.npy", npy(np.zeros(5)), "rewards is float64"),
+        (
+            "rewards.npy",
+            npy(np.zeros(4, np.float32)),
+            r"rewards is float32\[4\], expected float32\[5",
+        ),
+        ("rewards.npy", npy(np.full(5, np.nan, np.float32)), "row 0: the reward is nan"),
+        ("rewards.npy", None, "no array 'rewards'"),
+        ("dones.npy", npy(np.zeros(5, bool)), "dones differ"),
+        ("dones.npy", None, "no array 'dones'"),
+        ("actions.npy", npy(np.full(5, 77)), "row 0: actions is 77"),
+        ("actions.npy", npy(np.zeros(5, np.int64)), "action 'wait' against the mask"),
+        ("actions.npy", None, "no array 'actions'"),
+        ("action_mask.npy", npy(np.ones((5, 9), np.int8)), "action_mask is"),
+        ("value_preds.npy", npy(np.zeros(5, np.float32)), "value_preds is"),
+        ("features.npy", npy(np.zeros((5, 3), np.float32)), "final_features is"),
+        ("features.npy", None, "the final observation"),
+        ("final_features.npy", None, "the final observation"),
+    ],
+)
+def test_arrays_that_contradict_each_other(sound, capture, name, content, message):
+    def change(members):
+        members.pop(name, None)
+        if content is not None:
+            members[name] = content
+
+    replace_files(capture, npz=forged(sound, change))
+    with pytest.raises(CaptureError, match=message) as caught:
+        load_all(capture)
+    assert NPZ in str(caught.value)
+
+
+def test_a_zip_bomb_is_not_unpacked():
+    zeros = npy(np.zeros(100_000_000, np.uint8))
+    data = archive([(f"a{i}.npy", zeros) for i in range(4)], compression=zipfile.ZIP_DEFLATED)
+    del zeros
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CaptureError, match=r"claim to hold 4000005\d\d"):
+        decode_npz(data, "bomb")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_member_larger_than_it_says():
+    data = bytearray(archive([GOOD], compression=zipfile.ZIP_DEFLATED))
+    at = data.rindex(b"PK\x01\x02") + 24  # uncompressed size in the central directory
+    for size in (10, 1000):
+        struct.pack_into("<I", data, at, size)
+        with pytest.raises(CaptureError, match=r"^lies: "):
+            decode_npz(bytes(data), "lies")
+
+
+def test_an_encrypted_member():
+    data = bytearray(archive([GOOD]))
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(CaptureError, match="is encrypted"):
+        decode_npz(bytes(data), "secret")
+
+
+def test_what_is_written_can_always_be_read():
+    """An array that packs too well would look like a bomb: it is stored instead."""
+    arrays = {"a": np.zeros(20_000_000, np.uint8)}
+    packed = encode_npz(arrays, compress=True)
+    assert len(packed) > 20_000_000
+    assert (decode_npz(packed, "zeros")["a"] == 0).all()
+    with pytest.raises(CaptureError, match="the array name 'a/b'"):
+        encode_npz({"a/b": np.zeros(1)}, compress=False)
+    with pytest.raises(CaptureError, match="has dtype object"):
+        encode_npz({"a": np.array([None])}, compress=False)
+
+
+def test_fortran_order_and_big_endian_files_are_read():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for version in (np.asfortranarray(array), array.astype(">f4")):
+        found = decode_npz(archive([("a.npy", npy(version))]), "x")["a"]
+        assert found.dtype == np.float32
+        assert found.dtype.isnative
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
+        assert found.tolist() == array.tolist()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_one_flipped_bit_never_gives_wrong_arrays(sound, data):
+    """Behind a fitting digest even: the zip's CRC is the second line."""
+    good = (sound / NPZ).read_bytes()
+    at = data.draw(st.integers(0, len(good) - 1))
+    bad = bytearray(good)
+    bad[at] ^= 1 << data.draw(st.integers(0, 7))
+    expected = decode_npz(good, "good")
+    try:
+        found = decode_npz(bytes(bad), "bad")
+    except CaptureError:
+        return
+    for name in found:  # dates and attributes of a member mean nothing
+        assert found[name].tobytes() == expected[name].tobytes()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_cut_file_is_refused(sound, data):
+    good = (sound / NPZ).read_bytes()
+    with pytest.raises(CaptureError):
+        decode_npz(good[: data.draw(st.integers(0, len(good) - 1))], "cut")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_noise(noise):
+    for prefix in (b"", b"PK\x03\x04", b"PK\x05\x06"):
+        with pytest.raises(CaptureError):
+            decode_npz(prefix + noise, "noise")
+
+
+JSON_FILES = {
+    "empty": b"",
+    "no json": b"hello",
+    "cut": b'{"schema_version": "1.0"',
+    "a list": b"[]",
+    "a number": b"1",
+    "NaN": b'{"schema_version": "1.0", "x": NaN}',
+    "Infinity": b'{"schema_version": "1.0", "x": -Infinity}',
+    "a double too large": b'{"schema_version": "1.0", "x": 1e999}',
+    "an integer too large": b'{"schema_version": "1.0", "x": 9223372036854775808}',
+    "5000 digits": b'{"schema_version": "1.0", "x": ' + b"9" * 5000 + b"}",
+    "a key twice": b'{"schema_version": "1.0", "schema_version": "1.0"}',
+    "a deep key twice": b'{"schema_version": "1.0", "x": [{"a": 1, "a": 2}]}',
+    "100000 brackets": b"[" * 100_000,
+    "65 objects": b'{"a":' * 65 + b"1" + b"}" * 65,
+    "not UTF-8": b'{"schema_version": "\xff"}',
+    "UTF-16": '{"schema_version": "1.0"}'.encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"schema_version": "1.0"}',
+    "a version of the future": b'{"schema_version": "2.0"}',
+    "a version that is a number": b'{"schema_version": 1.0}',
+    "no version": b"{}",
+    "no fields": b'{"schema_version": "1.0"}',
+    "pickle": pickle.dumps({"schema_version": "1.0"}),
+}
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIDECAR, METRICS])
+@pytest.mark.parametrize("kind", JSON_FILES)
+def test_hostile_json(capture, name, kind):
+    if name == SIDECAR:
+        replace_files(capture, sidecar=JSON_FILES[kind])
+    else:
+        (capture / name).write_bytes(JSON_FILES[kind])
+    with pytest.raises(CaptureError) as caught:
+        ReplayDataset(ReplayDatasetConfig.from_capture_dir(capture)).baselines()
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_the_version_is_named(capture):
+    text = (capture / MANIFEST).read_text()
+    (capture / MANIFEST).write_text(text.replace('"1.0"', '"1.1"'))
+    with pytest.raises(CaptureError, match=r"schema_version is '1.1', this Townlet reads '1.0'"):
+        load_capture(capture)
+
+
+def test_json_that_is_fine():
+    value = {"a": [1, -(2**63), 2**63 - 1, 0.5, None, True, '"[{\\"'], "[" * 99: {"b": {}}}
+    assert check_json(json.dumps(value).encode(), "x") == value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"entry_point": "os:system"}, "entry_point: Extra inputs are not permitted"),
+        ({"timesteps": 6}, "agent, episode and rows are"),
+        ({"agent_id": "eve"}, "agent, episode and rows are"),
+        ({"timesteps": "5"}, "timesteps: Input should be a valid integer"),
+        ({"timesteps": True}, "timesteps: Input should be a valid integer"),
+        ({"action_lookup": {"x": "wait"}}, "action_lookup"),
+        ({"action_lookup": {"0": "wait", "00": "x", "1": "y", "2": "z"}}, "action_lookup"),
+        ({"behaviour": {"kind": "ghost"}}, "behaviour.kind"),
+        ({"action_dim": 0}, "action_dim"),
+        ({"action_dim": 2**40}, "must name the ids"),
+        ({"agent_id": None}, "agent_id"),
+    ],
+)
+def test_sidecars_that_lie(capture, change, message):
+    sidecar = {**json.loads((capture / SIDECAR).read_text()), **change}
+    replace_files(capture, sidecar=json.dumps(sidecar).encode())
+    with pytest.raises(CaptureError, match=message) as caught:
+        load_all(capture)
+    assert "rollout_sample_anna_000" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [NPZ, SIDECAR])
+def test_an_altered_file_is_named(capture, name):
+    content = bytearray((capture / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (capture / name).write_bytes(content)
+    with pytest.raises(CaptureError, match=rf"{name}: altered since it was recorded"):
+        load_all(capture)
+
+
+@pytest.mark.parametrize("name", [NPZ, SIDECAR])
+def test_a_missing_file_is_named(capture, name):
+    (capture / name).unlink()
+    with pytest.raises(CaptureError, match=rf"{name}: the file is missing"):
+        load_all(capture)
+    with pytest.raises(CaptureError, match=rf"{name}: missing, but .*{MANIFEST} lists it"):
+        ReplayDataset(ReplayDatasetConfig.from_capture_dir(capture))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": 0}, "samples.0.rows"),
+        ({"sha256": "x"}, "samples.0.sha256"),
+        ({"return": "much"}, "samples.0.return"),
+        ({"path": "x"}, "samples.0.path: Extra inputs"),
+        ({"episode_id": -1}, "samples.0.episode_id"),
+    ],
+)
+def test_manifests_that_lie(capture, change, message):
+    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest["samples"][0].update(change)
+    (capture / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CaptureError, match=message):
+        load_capture(capture)
+
+
+def test_a_manifest_of_nothing_or_of_the_same_twice(capture):
+    manifest = json.loads((capture / MANIFEST).read_text())
+    (capture / MANIFEST).write_text(
+        json.dumps({**manifest, "samples": manifest["samples"][:1] * 2})
+    )
+    with pytest.raises(CaptureError, match="lists a sample twice"):
+        load_capture(capture)
+    (capture / MANIFEST).write_text(json.dumps({**manifest, "samples": []}))
+    with pytest.raises(CaptureError, match="lists no samples"):
+        load_capture(capture)
+
+
+PATHS = [
+    "../capture/" + NPZ,
+    "../../etc/passwd",
+    "/etc/passwd",
+    "//etc/passwd",
+    "a/../../" + NPZ,
+    "./" + NPZ,
+    "..",
+    ".",
+    "",
+    "C:\\" + NPZ,
+    "..\\" + NPZ,
+    "~/" + NPZ,
+    "a//b",
+    NPZ + "/",
+    NPZ + "\0",
+    NPZ + "\n",
+    "é.npz",
+    "a b.npz",
+    "x" * 300,
+    "$HOME",
+    "file:///etc/passwd",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("field", ["sample", "meta"])
+def test_paths_that_lead_out(capture, path, field):
+    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest["samples"][0][field] = path
+    (capture / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CaptureError, match="not a plain relative path") as caught:
+        load_all(capture)
+    assert str(capture) in str(caught.value)
+
+
+def test_links_are_not_followed(capture, tmp_path):
+    outside = tmp_path / "outside.npz"
+    outside.write_bytes((capture / NPZ).read_bytes())
+    (capture / NPZ).unlink()
+    (capture / NPZ).symlink_to(outside)
+    with pytest.raises(CaptureError, match="symbolic link"):
+        load_all(capture)
+    with pytest.raises(CaptureError, match="cannot be opened"):
+        read_bytes(capture / NPZ)
+    (tmp_path / "elsewhere").mkdir()
+    (capture / "sub").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CaptureError, match="symbolic link"):
+        inside(capture, "sub/x.npz")
+    (capture / "loop").symlink_to(capture / "loop")
+    with pytest.raises(CaptureError, match=r"symbolic link|cannot be resolved"):
+        inside(capture, "loop")
+    (tmp_path / "door").symlink_to(capture)  # the user's own way to the capture
+    assert inside(tmp_path / "door", MANIFEST).is_file()
+
+
+def test_pipes_directories_and_giants(capture, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CaptureError, match="expected a regular file"):
+        read_bytes(tmp_path / "pipe")  # and does not wait for a writer
+    with pytest.raises(CaptureError, match="expected a regular file"):
+        read_bytes(tmp_path)
+    with (capture / MANIFEST).open("r+b") as file:
+        file.truncate(3 * 2**30)  # sparse
+    with pytest.raises(CaptureError, match=r"3221225472 bytes; at most 67108864"):
+        load_capture(capture)
+
+
+def test_subdirectories_are_fine(capture):
+    (capture / "a" / "b").mkdir(parents=True)
+    (capture / NPZ).rename(capture / "a" / "b" / NPZ)
+    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest["samples"][0]["sample"] = f"a/b/{NPZ}"
+    (capture / MANIFEST).write_text(json.dumps(manifest))
+    assert load_all(capture) == [5, 5]

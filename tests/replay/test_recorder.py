@@ -1,0 +1,568 @@
+"""RecordReplay pairs what was seen with what was done on it, whatever the environment does."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from capture_toys import OneShot, Village, drive
+from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mpe2 import simple_spread_v3
+from pettingzoo.utils.wrappers import BaseParallelWrapper
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.manifest import load_capture
+from townlet_replay.recorder import RecordReplay
+from townlet_replay.rollout import pack
+from townlet_replay.sidecar import Behaviour, CaptureMetadata, CaptureNames
+from townlet_replay.spaces import flatten_observation, plain_key
+
+with warnings.catch_warnings():  # importing the tests of PettingZoo imports deprecated modules
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pettingzoo.test import parallel_api_test
+
+LIVES = {"ana": (0, 3), "ben": (0, 6), "cat": (2, 6)}  # steps done before the first and after last
+
+
+def samples_of(path):
+    return {(s.meta.agent_id, s.meta.episode_id): s for s in load_capture(path)}
+
+
+def check_village(path, episode=0, until=6):
+    """Every row has the observation, mask, action and reward of its own step."""
+    found = samples_of(path)
+    for number, (agent, (first, last)) in enumerate(LIVES.items()):
+        end = min(last, until)
+        if first >= end:
+            assert (agent, episode) not in found
+            continue
+        sample = found[agent, episode]
+        steps = np.arange(first, end)
+        assert sample.observations["place"].tolist() == [[number, s] for s in steps]
+        assert sample.action_mask.tolist() == [
+            [1, *(int(1 + s % 3 == a) for a in (1, 2, 3))] for s in steps
+        ]
+        assert sample.actions.tolist() == (1 + steps % 3).tolist()
+        assert sample.rewards.tolist() == (10 * number + steps + 1).tolist()
+        assert sample.ticks.tolist() == (steps + 1).tolist()
+        assert sample.final_observation["place"].tolist() == [number, end]
+        assert sample.extras["final_action_mask"][1 + end % 3] == 1
+        died = agent == "ana" and end == 3
+        assert sample.terminations.tolist() == [False] * (len(steps) - 1) + [died]
+        assert sample.truncations.tolist() == [False] * (len(steps) - 1) + [not died]
+    return found
+
+
+@pytest.mark.parametrize("mask", ["obs", "info"])
+def test_deaths_arrivals_and_reused_buffers(tmp_path, mask):
+    env = RecordReplay(Village(mask=mask), tmp_path)
+    drive(env)
+    found = check_village(tmp_path)
+    sample = found["cat", 0]
+    assert sample.meta.action_lookup == {i: f"action_{i}" for i in range(4)}
+    assert sample.meta.behaviour.kind == "unknown"
+    assert np.isnan(sample.old_log_probs).all()
+    assert np.isnan(sample.value_preds).all()
+    assert sample.meta.capture_metadata.seed == 5
+    assert set(sample.meta.capture_metadata.versions) == {
+        "python",
+        "townlet",
+        "numpy",
+        "gymnasium",
+        "pettingzoo",
+    }
+    assert sample.meta.capture_metadata.captured_at is None
+    assert sample.meta.capture_metadata.kernel_digest is None
+    assert pack(list(load_capture(tmp_path))).segment_starts.tolist() == [0, 3, 9]
+
+
+def test_what_the_environment_returns_is_passed_on(tmp_path):
+    plain, recorded = Village(), RecordReplay(Village(), tmp_path, tags=("x",))
+    assert isinstance(recorded, BaseParallelWrapper)
+    assert repr(plain.reset()) == repr(recorded.reset())
+    while plain.agents:
+        actions = dict.fromkeys(plain.agents, plain.legal())
+        assert repr(plain.step(actions)) == repr(recorded.step(actions))
+    assert recorded.observation_space("ana") is recorded.env.observation_space("ana")
+    assert load_capture(tmp_path).manifest.samples[0].tags == ("x",)
+
+
+def test_log_probs_values_logits_intents_and_final_values(tmp_path):
+    env = RecordReplay(Village(), tmp_path, behaviour=Behaviour(kind="policy", temperature=0.5))
+    env.reset(seed=1)
+    rng = np.random.default_rng(0)
+    log_probs, values = [], []
+    while env.agents:
+        log_probs.append({a: np.float32(-rng.random()) for a in env.agents})
+        values.append({a: np.float32(rng.random()) for a in env.agents})
+        env.annotate(log_probs=log_probs[-1], values=values[-1], policy_version=4)
+        env.annotate(logits=dict.fromkeys(env.agents, np.arange(4)), intents={"ben": 2})
+        env.step(dict.fromkeys(env.agents, env.unwrapped.legal()))
+    assert not tmp_path.joinpath("rollout_sample_manifest.json").exists()  # waits for values
+    env.annotate_final(values={"ben": 8.5})
+    env.annotate_final(values={"cat": 7.5, "ana": 3.0})
+    found = check_village(tmp_path)
+    for agent, (first, last) in LIVES.items():
+        sample = found[agent, 0]
+        assert sample.old_log_probs.tolist() == [log_probs[s][agent] for s in range(first, last)]
+        expected = [values[s][agent] for s in range(first, last)]
+        final = {"ana": 0.0, "ben": 8.5, "cat": 7.5}[agent]
+        assert sample.value_preds.tolist() == [*expected, final]
+        assert (sample.extras["policy_version"] == 4).all()
+        assert sample.extras["behaviour_logits"].tolist() == [[0, 1, 2, 3]] * (last - first)
+        assert ("intent_actions" in sample.extras) == (agent == "ben")
+        assert sample.meta.behaviour == Behaviour(kind="policy", temperature=0.5)
+    assert (found["ben", 0].extras["intent_actions"] == 2).all()
+
+
+class SumOfPlace:
+    """A critic whose value says which observation it was asked about."""
+
+    def __init__(self):
+        self.asked = []
+
+    def values_of(self, observations):
+        self.asked.append(sorted(observations))
+        assert all(set(o) == {"place", "action_mask"} for o in observations.values())
+        return {a: float(o["place"] @ [100, 1]) for a, o in observations.items()}
+
+
+@pytest.mark.parametrize("until", [None, 4])
+def test_a_policy_values_the_last_observation_of_those_cut_off(tmp_path, until):
+    critic = SumOfPlace()
+    env = RecordReplay(Village(), tmp_path, policy=critic)
+    drive(env, until=until, annotate=True)
+    env.close()
+    found = check_village(tmp_path, until=until or 6)
+    end = until or 6
+    assert found["ben", 0].value_preds[-1] == 100 + end
+    assert found["cat", 0].value_preds[-1] == 200 + end
+    assert found["ana", 0].value_preds[-1] == 0
+    assert critic.asked == [["ben", "cat"]]
+    assert found["ben", 0].meta.behaviour.kind == "policy"
+
+
+def test_a_policy_is_not_asked_about_agents_without_values(tmp_path):
+    critic = SumOfPlace()
+    env = RecordReplay(Village(), tmp_path, policy=critic)
+    drive(env)
+    assert critic.asked == []
+    assert np.isnan(samples_of(tmp_path)["ben", 0].value_preds).all()
+
+
+def test_final_values_of_an_episode_that_goes_on_are_forgotten(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    drive(env, until=3, annotate=True)
+    env.annotate_final(values={"ben": 99.0, "ana": 99.0})
+    env.annotate(values={"ben": 1.0})
+    env.step({"ben": env.unwrapped.legal()})
+    env.close()
+    found = samples_of(tmp_path)
+    assert math.isnan(found["ben", 0].value_preds[-1])
+    assert found["ana", 0].value_preds[-1] == 0
+
+
+def test_who_acts(tmp_path):
+    behaviour = {"ana": "script", "ben": Behaviour(kind="script_eps", epsilon=0.1)}
+    env = RecordReplay(Village(), tmp_path, behaviour=behaviour)
+    env.reset()
+    while env.agents:
+        if "cat" in env.agents:
+            env.annotate(log_probs={"cat": -0.75})
+        env.step(dict.fromkeys(env.agents, env.unwrapped.legal()))
+    found = samples_of(tmp_path)
+    assert found["ana", 0].meta.behaviour.kind == "script"
+    assert (found["ana", 0].old_log_probs == 0).all()
+    assert found["ben", 0].meta.behaviour.epsilon == 0.1
+    assert np.isnan(found["ben", 0].old_log_probs).all()
+    assert found["cat", 0].meta.behaviour.kind == "policy"
+    assert (found["cat", 0].old_log_probs == -0.75).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(acting=st.lists(st.sets(st.sampled_from(["ana", "ben", "cat"])), min_size=6, max_size=6))
+def test_only_rows_on_which_an_agent_acted(tmp_path_factory, acting):
+    path = tmp_path_factory.mktemp("capture")
+    env = RecordReplay(Village(), path)
+    env.reset()
+    expected = {agent: [] for agent in LIVES}
+    for step, agents in enumerate(acting):
+        actions = {a: env.unwrapped.legal() for a in sorted(agents & set(env.agents))}
+        for agent in actions:
+            expected[agent].append(step)
+        env.step(actions)
+    env.close()
+    if not any(expected.values()):
+        assert not list(path.iterdir())
+        return
+    found = samples_of(path)
+    assert {agent for agent, steps in expected.items() if steps} == {agent for agent, _ in found}
+    for (agent, _), sample in found.items():
+        assert sample.observations["place"][:, 1].tolist() == expected[agent]
+        # an agent that ends in a step in which it does not act still ends
+        assert sample.final_observation["place"][1] == LIVES[agent][1]
+        assert sample.terminations[-1] == (agent == "ana")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("fails_at", [1, 4])
+def test_an_error_inside_step_keeps_what_was_recorded(tmp_path, error, fails_at):
+    env = RecordReplay(Village(fails_at=fails_at, error=error), tmp_path)
+    with pytest.raises(error, match="burns down"):
+        drive(env)
+    check_village(tmp_path, until=fails_at)
+    with pytest.raises(CaptureError, match=r"call reset\(\) before step"):
+        env.step({"ben": 1})
+    env.unwrapped.fails_at = None
+    drive(env)
+    check_village(tmp_path, episode=1)
+
+
+def test_an_error_in_the_first_step_writes_nothing(tmp_path):
+    with pytest.raises(RuntimeError):
+        drive(RecordReplay(Village(fails_at=0), tmp_path / "c"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_ctrl_c_between_steps(tmp_path):
+    town = Village()
+
+    def play():
+        with RecordReplay(town, tmp_path) as env:
+            drive(env, until=4)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play()
+    check_village(tmp_path, until=4)
+    assert town.closed
+
+
+def test_reset_in_the_middle_and_close_at_the_end(tmp_path):
+    town = Village()
+    env = RecordReplay(town, tmp_path, metadata=CaptureMetadata(seed=1, captured_at="noon"))
+    drive(env, until=4)
+    assert not list(tmp_path.iterdir())
+    env.reset()
+    check_village(tmp_path, until=4)
+    env.step({"ana": 1, "ben": 1})
+    env.close()
+    assert town.closed
+    found = check_village(tmp_path, episode=1, until=1)
+    assert found["ana", 0].meta.capture_metadata.seed == 5
+    assert found["ana", 1].meta.capture_metadata.seed == 1
+    assert found["ana", 1].meta.capture_metadata.captured_at == "noon"
+    env.close()
+    assert len(load_capture(tmp_path)) == 5
+
+
+def test_every_finished_episode_is_on_disk_at_once(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    for episode in range(3):
+        drive(env)
+        assert load_capture(tmp_path).metrics.totals.samples == 3 * (episode + 1)
+        check_village(tmp_path, episode=episode)
+        assert env.step({}) is not None  # what the environment does after its end is its own
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        with RecordReplay(Village(), tmp_path / name, behaviour="script") as env:
+            drive(env)
+            drive(env, until=3)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("one", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e300])
+def test_a_reward_that_is_no_number(tmp_path, wrong):
+    env = RecordReplay(OneShot(spaces.Discrete(2), np.zeros(2)), tmp_path)
+    env.reset()
+    env.step({"solo": 1})
+    env.unwrapped.reward = wrong
+    with pytest.raises(
+        CaptureError, match=r"the reward .* for agent 'solo'; expected a finite number"
+    ):
+        env.step({"solo": 1})
+    (sample,) = load_capture(tmp_path)
+    assert sample.rows == 1
+
+
+def test_an_action_against_the_mask_is_recorded_as_such(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    env.reset()
+    env.step({"ana": 1, "ben": 3})
+    env.close()
+    found = samples_of(tmp_path)
+    assert found["ben", 0].extras["illegal_actions"].tolist() == [True]
+    assert "illegal_actions" not in found["ana", 0].extras
+
+
+BOX = spaces.Box(-1, 1, (2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "stored", "dtype", "dim"),
+    [
+        (spaces.Discrete(3, start=5), 6, 1, np.int64, 3),
+        (BOX, np.full((2, 2), 0.25), [[0.25, 0.25]] * 2, np.float32, 4),
+        (spaces.MultiDiscrete([3, 4]), np.array([2, 3]), [2, 3], np.int64, 2),
+        (spaces.MultiBinary(3), np.array([0, 1, 1], np.int8), [0, 1, 1], np.int64, 3),
+    ],
+)
+def test_action_spaces(tmp_path, space, action, stored, dtype, dim):
+    env = RecordReplay(OneShot(space, np.zeros(2)), tmp_path)
+    drive_solo(env, action)
+    (sample,) = load_capture(tmp_path)
+    assert sample.actions.dtype == dtype
+    assert sample.actions.tolist() == [stored, stored]
+    assert sample.meta.action_dim == dim
+    names = {0: "action_5", 1: "action_6", 2: "action_7"}
+    assert sample.meta.action_lookup == (names if isinstance(space, spaces.Discrete) else {})
+    assert sample.meta.metrics.action_counts == (
+        {"action_6": 2} if isinstance(space, spaces.Discrete) else None
+    )
+    assert len(pack([sample]).actions) == 2
+
+
+def drive_solo(env, action):
+    env.reset()
+    while env.agents:
+        env.step({"solo": action})
+
+
+def test_nested_observations_of_any_numbers(tmp_path):
+    observation = {
+        "rewards": np.arange(3, dtype=np.int16),
+        "deep": {"a b": 1.5, "pair": (True, np.zeros((2, 0), ">f8"))},
+        "final_x": 7,
+        "action_mask": np.ones(5, np.float16),  # no mask: a Box has none
+    }
+    env = RecordReplay(OneShot(BOX, observation), tmp_path)
+    drive_solo(env, np.zeros((2, 2)))
+    (sample,) = load_capture(tmp_path)
+    assert {k: (v.dtype.str, v.shape) for k, v in sample.observations.items()} == {
+        "deep_a_b": ("<f8", (2,)),
+        "deep_pair_0": ("|b1", (2,)),
+        "deep_pair_1": ("<f8", (2, 2, 0)),
+        "observation_action_mask": ("<f2", (2, 5)),
+        "observation_final_x": ("<i8", (2,)),
+        "observation_rewards": ("<i2", (2, 3)),
+    }
+    assert sample.action_mask is None
+    assert plain_key(()) == "observation"
+    with pytest.raises(CaptureError, match="would both be called 'a_b'"):
+        flatten_observation({"a b": np.zeros(1), "a-b": np.zeros(1)})
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "message"),
+    [
+        (spaces.Text(3), np.zeros(2), "actions of Text.* cannot be recorded"),
+        (BOX, "hello", "an observation of str"),
+        (BOX, {"a": [None]}, "an observation of NoneType"),
+        (BOX, {}, "an empty observation"),
+        (BOX, np.zeros(2, complex), "an observation of ndarray"),
+        (
+            spaces.Discrete(3),
+            {"x": 1, "action_mask": np.ones(4)},
+            "mask has shape .4,.; expected 3",
+        ),
+        (
+            spaces.Discrete(2),
+            {"x": 1, "action_mask": np.array([0, 7])},
+            "expected 2 numbers, 0 or 1",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_at_reset(tmp_path, space, observation, message):
+    env = RecordReplay(OneShot(space, observation), tmp_path)
+    with pytest.raises(CaptureError, match=message):
+        env.reset()
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "message"),
+    [
+        (spaces.Discrete(3), 3, "action 3 cannot be recorded; expected 0 to 2"),
+        (spaces.Discrete(3), -1, "action -1 cannot be recorded"),
+        (BOX, np.zeros(3), "an action of shape"),
+    ],
+)
+def test_an_action_outside_its_space_never_reaches_the_environment(
+    tmp_path, space, action, message
+):
+    env = RecordReplay(OneShot(space, np.zeros(2)), tmp_path)
+    env.reset()
+    with pytest.raises(CaptureError, match=message):
+        env.step({"solo": action})
+    assert env.unwrapped.steps == 0
+
+
+def test_wrong_annotations(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    with pytest.raises(CaptureError, match="agent 'ana' is not there"):
+        env.annotate(values={"ana": 1.0})
+    env.reset()
+    with pytest.raises(CaptureError, match="agent 'cat' is not there"):
+        env.annotate(log_probs={"cat": -1.0})
+    with pytest.raises(CaptureError, match=r"log-prob 0\.5 of an action id is above 0"):
+        env.annotate(log_probs={"ana": 0.5})
+    with pytest.raises(CaptureError, match="the value is inf"):
+        env.annotate(values={"ana": math.inf})
+    with pytest.raises(CaptureError, match="action 9 cannot be recorded"):
+        env.annotate(intents={"ana": 9})
+    with pytest.raises(CaptureError, match="has no rows in an open episode"):
+        env.annotate_final(values={"ana": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"mode": "packed"}, "mode 'packed' is not recorded by this version; choose one of: full"),
+        ({"behaviour": "robot"}, "settings of the recording: behaviour"),
+        ({"prefix": "../x"}, "cannot begin a file name"),
+        ({"colour": "red"}, "colour: Extra inputs"),
+        ({"names": CaptureNames({0: "wait"})}, "1 action names for a space of 4 actions"),
+    ],
+)
+def test_wrong_settings(tmp_path, wrong, message):
+    with pytest.raises(CaptureError, match=message):
+        RecordReplay(Village(), tmp_path, **wrong).reset()
+
+
+def test_a_capture_is_not_replaced_by_accident(tmp_path):
+    drive(RecordReplay(Village(), tmp_path))
+    with pytest.raises(CaptureError, match="there is a capture already"):
+        RecordReplay(Village(), tmp_path)
+    with RecordReplay(Village(last=4), tmp_path, overwrite=True) as env:
+        drive(env)
+    check_village(tmp_path, until=4)
+    assert len(load_capture(tmp_path)) == 3
+
+
+def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    env.reset()
+    env.annotate(logits={"ana": np.zeros(4)})
+    env.step({"ana": 1, "ben": 1})
+    env.annotate(logits={"ana": np.zeros(3)})
+    env.step({"ana": 2, "ben": 2})
+    with pytest.raises(CaptureError, match=r"'ana', episode 0: logits changes its shape"):
+        env.close()
+    assert env.unwrapped.closed
+    assert set(samples_of(tmp_path)) == {("ben", 0)}
+
+
+def test_what_the_disk_refused_is_tried_again(tmp_path, monkeypatch):
+    env = RecordReplay(Village(), tmp_path / "c")
+
+    def full(*_args):
+        raise CaptureError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("townlet_replay.writer.write_files", full)
+        with pytest.raises(CaptureError, match="disk full"):
+            drive(env)
+    env.close()
+    check_village(tmp_path / "c")
+
+
+def test_columns_and_counts_from_infos(tmp_path):
+    info = {
+        "tick": 40,
+        "illegal_action": 1,
+        "reward_components": np.array([0.5, -0.25], np.float32),
+        "events": ({"event": "queue_conflict", "by": "solo", "value": 1.5},),
+    }
+    names = CaptureNames({0: "wait", 1: "chat"}, ("x", "y"), None, ("needs", "clip"))
+    env = RecordReplay(
+        OneShot(spaces.Discrete(2), {"features": np.zeros(2, np.float32)}, info=info),
+        tmp_path,
+        names=names,
+    )
+    drive_solo(env, 1)
+    (sample,) = load_capture(tmp_path)
+    assert sample.ticks.tolist() == [40, 40]
+    assert sample.extras["reward_components"].tolist() == [[0.5, -0.25]] * 2
+    assert sample.meta.action_lookup == {0: "wait", 1: "chat"}
+    assert sample.meta.feature_names == ("x", "y")
+    metrics = sample.meta.metrics
+    assert metrics.queue_conflict_events == 2
+    assert metrics.queue_conflict_intensity_sum == 3
+    assert metrics.action_blocked_ratio == 1
+    assert metrics.reward_component_sums == {"needs": 1, "clip": -0.5}
+    assert metrics.clip_share == 1
+
+
+def test_an_environment_that_forgets_the_dead(tmp_path):
+    class Forgetful(Village):
+        def step(self, actions):
+            observations, *rest = super().step(actions)
+            return {a: observations[a] for a in self.agents or observations}, *rest
+
+    drive(RecordReplay(Forgetful(), tmp_path))
+    found = samples_of(tmp_path)
+    assert found["ana", 0].rows == 3
+    assert found["ana", 0].terminations[-1]
+    assert found["ana", 0].final_observation["place"].tolist() == [0, 2]  # the last it saw
+
+
+def test_an_environment_that_keeps_the_dead_acting(tmp_path):
+    class Undead(Village):
+        def step(self, actions):
+            living = self.agents
+            returned = super().step(actions)
+            self.agents = living if self.steps < 6 else []
+            return returned
+
+    env = RecordReplay(Undead(), tmp_path)
+    drive(env)
+    found = samples_of(tmp_path)
+    assert found["ana", 0].rows == 3
+    assert found["ben", 0].rows == 6
+
+
+def test_an_environment_that_hides_what_followed(tmp_path):
+    class Secretive(Village):
+        def step(self, actions):
+            observations, *rest = super().step(actions)
+            return {a: observations[a] for a in self.agents}, *rest
+
+    with pytest.raises(CaptureError, match="returned no observation for agent 'ben'"):
+        drive(RecordReplay(Secretive(last=4), tmp_path))
+    check_rows = {agent: s.rows for (agent, _), s in samples_of(tmp_path).items()}
+    assert check_rows == {"ana": 3, "ben": 3, "cat": 1}
+
+
+def test_a_foreign_environment(tmp_path):
+    env = simple_spread_v3.parallel_env(N=2, max_cycles=7)
+    with RecordReplay(env, tmp_path, behaviour="unknown") as recorded:
+        observations, _ = recorded.reset(seed=3)
+        rng, seen, done = np.random.default_rng(0), [], []
+        while recorded.agents:
+            actions = {a: int(rng.integers(5)) for a in recorded.agents}
+            seen.append(observations)
+            observations, rewards, *_ = recorded.step(actions)
+            done.append((actions, rewards))
+    for sample in load_capture(tmp_path):
+        agent = sample.meta.agent_id
+        assert sample.observations["observation"].tolist() == [o[agent].tolist() for o in seen]
+        assert sample.actions.tolist() == [a[agent] for a, _ in done]
+        assert sample.rewards.tolist() == [np.float32(r[agent]) for _, r in done]
+        assert sample.final_observation["observation"].tolist() == observations[agent].tolist()
+        assert sample.truncations.tolist() == [False] * 6 + [True]
+        assert sample.meta.feature_names is None
+
+
+@pytest.mark.parametrize("make", [Village, simple_spread_v3.parallel_env])
+def test_the_wrapped_environment_passes_pettingzoos_test(tmp_path, make):
+    env = RecordReplay(make(), tmp_path)
+    with warnings.catch_warnings():
+        # An arrival is new in the dicts of its first step, which the test takes for a slip.
+        warnings.filterwarnings("ignore", "Agent was given")
+        parallel_api_test(env, num_cycles=30)
+    env.close()
+    assert len(load_capture(tmp_path)) == 6
