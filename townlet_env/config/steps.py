@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from townlet_env.config.sections import Section
 
@@ -52,9 +52,14 @@ class StartStep(Section):
 
 
 class ReleaseStep(Section):
-    """Issue one release."""
+    """Issue one release; ``- release`` alone will do."""
 
     release: Literal[True]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_word(cls, raw: Any) -> Any:
+        return {"release": True} if raw == "release" else raw
 
 
 class MoveStep(Section):

@@ -48,7 +48,7 @@ class Memory(NamedTuple):
 
     rounds: tuple[Round, ...]  # innermost last; empty when the schedule is done
     since: int  # tick in which the current step began; NONE before its first look
-    issued: bool  # the single action of the current step went out
+    issued: int  # the single action of the current step, once it was chosen; else NONE
     then: Any  # memory of the policy that follows
 
 
@@ -79,7 +79,7 @@ class Schedule(Policy):
         """Go back to the first step."""
         self._then.reset()
         self._rounds: tuple[Round, ...] = (Round(tuple(self.seat.resident.schedule), 0, 1, 0),)
-        self._since, self._issued = NONE, False
+        self._since, self._issued = NONE, NONE
 
     def get_memory(self) -> Memory:
         """Return the place in the schedule."""
@@ -116,7 +116,7 @@ class Schedule(Policy):
 
     def _next(self, tick: int) -> None:
         """Go to the next step; out of every round that ends."""
-        self._since, self._issued = NONE, False
+        self._since, self._issued = NONE, NONE
         while self._rounds:
             outer, innermost = self._rounds[:-1], self._rounds[-1]
             if innermost.at + 1 < len(innermost.steps):
@@ -166,22 +166,22 @@ class Schedule(Policy):
         return pursue(seat, sight, affordance, int(world.job_object[seat.slot]))
 
     def _request(self, step: RequestStep, sight: Sight) -> int | None:
-        return self._once(request_of(self.seat, sight, self._object(step.request)))
+        return self._once(request_of(self.seat, sight, self._object(step.request)), sight)
 
     def _start(self, step: StartStep, sight: Sight) -> int | None:
-        return self._once(self._legal(f"start:{step.start}", sight))
+        return self._once(self._legal(f"start:{step.start}", sight), sight)
 
     def _release(self, step: ReleaseStep, sight: Sight) -> int | None:
-        return self._once(self._legal("release", sight))
+        return self._once(self._legal("release", sight), sight)
 
     def _move(self, step: MoveStep, sight: Sight) -> int | None:
-        return self._once(self._legal(f"move:{step.move}", sight))
+        return self._once(self._legal(f"move:{step.move}", sight), sight)
 
     def _chat(self, step: ChatStep, sight: Sight) -> int | None:
         seat, reach = self.seat, int(self.seat.plan.rules[0].chat_range)
         partner = int(nearest_free_resident(sight.world, seat.slot, reach))
         fits = partner != NONE and seat.plan.names.residents[partner] == step.chat
-        return self._once(self._legal("chat", sight) if fits else None)
+        return self._once(self._legal("chat", sight) if fits else None, sight)
 
     def _wait(self, step: WaitStep, sight: Sight) -> int | None:
         wait = step.wait
@@ -204,14 +204,16 @@ class Schedule(Policy):
             return bool(on_shift(world, i))
         return bool(world.shift_state[i] == ShiftState.DONE)
 
-    def _once(self, action: int | None) -> int | None:
-        """Wait until the single action of a step is legal, issue it, and be done."""
-        if self._issued:
+    def _once(self, action: int | None, sight: Sight) -> int | None:
+        """Wait until the single action of a step is legal, issue it, and be done.
+
+        Noise may put another action in its place on the way to the town: then it is issued again.
+        """
+        verbs = self.seat.plan.rules[0].action_verb
+        if self._issued != NONE and sight.world.last_verb[self.seat.slot] == verbs[self._issued]:
             return None
-        if action is None:
-            return WAIT
-        self._issued = True
-        return action
+        self._issued = NONE if action is None else action
+        return WAIT if action is None else action
 
     def _legal(self, name: str, sight: Sight) -> int | None:
         action = self.seat.action(name)

@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.sim.features import RADIUS
-from townlet_env.sim.ids import DIRECTION_DX, DIRECTION_DY, DIRECTION_NAMES
+from townlet_env.sim.ids import DIRECTION_DX, DIRECTION_DY, DIRECTION_NAMES, NONE
 from townlet_env.sim.places import OBJECT, UNREACHABLE, WALL
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.state import World
 
+Cell = tuple[int, int]  # column, row
 Steps = npt.NDArray[np.uint16]  # (H, W) steps to a goal, UNREACHABLE where there is no path
+
+
+DETOUR = 8  # steps more than the shortest path that are better than to stand behind somebody
 
 
 class Way(NamedTuple):
@@ -30,27 +34,69 @@ def steps_left(world: World, slot: int, steps: Steps) -> int:
 
 
 def next_step(world: World, slot: int, steps: Steps) -> Way:
-    """Return the next step along a shortest path, past other residents where there is a choice."""
-    x, y = int(world.x[slot]), int(world.y[slot])
-    height, width = steps.shape
+    """Return the next step to the goal of a field.
+
+    It lies on a shortest path, past other residents where there is a choice; around those who are
+    busy, unless that takes more than ``DETOUR`` steps. Who is not busy can be asked to swap places.
+    """
+    here = int(world.x[slot]), int(world.y[slot])
+    others = _others(world, slot)
+    if any(busy for busy in others.values()):
+        direction = _around(here, steps, {cell for cell, busy in others.items() if busy})
+        if direction is not None:
+            dx, dy = _OFFSETS[direction]
+            return Way(f"move:{direction}", free=(here[0] + dx, here[1] + dy) not in others)
     blocked = None
-    for direction, dx, dy in zip(DIRECTION_NAMES, DIRECTION_DX, DIRECTION_DY, strict=True):
-        nx, ny = x + dx, y + dy
-        if 0 <= nx < width and 0 <= ny < height and steps[ny, nx] < steps[y, x]:
-            if not _somebody_at(world, nx, ny):
+    for direction, cell in _neighbours(here, steps):
+        if steps[cell[1], cell[0]] < steps[here[1], here[0]]:
+            if cell not in others:
                 return Way(f"move:{direction}", free=True)
             blocked = blocked or f"move:{direction}"
     return Way(blocked, free=False)
 
 
-def _somebody_at(world: World, x: int, y: int) -> bool:
-    return any(
-        world.alive[j] != 0 and world.x[j] == x and world.y[j] == y
+_OFFSETS = dict(zip(DIRECTION_NAMES, zip(DIRECTION_DX, DIRECTION_DY, strict=True), strict=True))
+
+
+def _neighbours(cell: Cell, steps: Steps) -> list[tuple[str, Cell]]:
+    """Return the neighbouring cells on the map by direction, in the order of action ids."""
+    height, width = steps.shape
+    around = [(name, (cell[0] + dx, cell[1] + dy)) for name, (dx, dy) in _OFFSETS.items()]
+    return [(name, (x, y)) for name, (x, y) in around if 0 <= x < width and 0 <= y < height]
+
+
+def _others(world: World, slot: int) -> dict[Cell, bool]:
+    """Return the cells of the other residents, and who of them is busy."""
+    return {
+        (int(world.x[j]), int(world.y[j])): bool(world.busy_affordance[j] != NONE)
         for j in range(int(world.n_residents))
-    )
+        if j != slot and world.alive[j] != 0
+    }
 
 
-def steps_to_cell(plan: Plan, cell: tuple[int, int]) -> Steps:
+def _around(here: Cell, steps: Steps, blocked: set[Cell]) -> str | None:
+    """Return the first direction of a shortest path that keeps off some cells, if not too long."""
+    start = int(steps[here[1], here[0]])
+    if start in (0, UNREACHABLE):
+        return None
+    first: dict[Cell, str] = {here: ""}
+    frontier = deque([(here, 0)])
+    while frontier:
+        cell, walked = frontier.popleft()
+        if walked + int(steps[cell[1], cell[0]]) > start + DETOUR:
+            continue
+        for direction, neighbour in _neighbours(cell, steps):
+            left = int(steps[neighbour[1], neighbour[0]])
+            if left == UNREACHABLE or neighbour in blocked or neighbour in first:
+                continue
+            first[neighbour] = first[cell] or direction
+            if left == 0:
+                return first[neighbour]
+            frontier.append((neighbour, walked + 1))
+    return None
+
+
+def steps_to_cell(plan: Plan, cell: Cell) -> Steps:
     """Return the steps from every cell to a floor cell (column, row), breadth first."""
     height, width = plan.distance.shape[1:]
     inner = plan.grid[RADIUS : RADIUS + height, RADIUS : RADIUS + width]
@@ -62,11 +108,9 @@ def steps_to_cell(plan: Plan, cell: tuple[int, int]) -> Steps:
     steps[y, x] = 0
     frontier = deque([cell])
     while frontier:
-        x, y = frontier.popleft()
-        for dx, dy in zip(DIRECTION_DX, DIRECTION_DY, strict=True):
-            nx, ny = x + dx, y + dy
-            inside = 0 <= nx < width and 0 <= ny < height
-            if inside and floor[ny, nx] and steps[ny, nx] == UNREACHABLE:
-                steps[ny, nx] = steps[y, x] + 1
-                frontier.append((nx, ny))
+        here = frontier.popleft()
+        for _, (x, y) in _neighbours(here, steps):
+            if floor[y, x] and steps[y, x] == UNREACHABLE:
+                steps[y, x] = steps[here[1], here[0]] + 1
+                frontier.append((x, y))
     return steps
