@@ -10,19 +10,17 @@ import sys
 import typer
 
 from townlet_env.errors import TownletError
-from townlet_replay.cli import (
-    capture,
-    captures,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    golden,
-    scenarios,
-    telemetry,
-    train,
-)
+from townlet_replay.cli.capture import capture
+from townlet_replay.cli.captures import app as captures
+from townlet_replay.cli.compare import compare
 from townlet_replay.cli.console import stderr
+from townlet_replay.cli.demo import demo
+from townlet_replay.cli.doctor import doctor
+from townlet_replay.cli.evaluate import evaluate
+from townlet_replay.cli.golden import app as golden
+from townlet_replay.cli.scenarios import app as scenarios
+from townlet_replay.cli.telemetry import app as telemetry
+from townlet_replay.cli.train import train
 
 app = typer.Typer(
     name="townlet",
@@ -31,16 +29,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.add_typer(scenarios.app, name="scenarios")
-app.command("capture")(capture.capture)
-app.add_typer(captures.app, name="captures")
-app.add_typer(golden.app, name="golden")
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.add_typer(telemetry.app, name="telemetry")
-app.command("doctor")(doctor.doctor)
+app.command("demo")(demo)
+app.add_typer(scenarios, name="scenarios")
+app.command("capture")(capture)
+app.add_typer(captures, name="captures")
+app.add_typer(golden, name="golden")
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
+app.add_typer(telemetry, name="telemetry")
+app.command("doctor")(doctor)
 
 
 def run() -> None:

@@ -1,0 +1,54 @@
+"""``townlet doctor``: versions and a self-test."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Print versions, and play a short episode twice to see that the same seed gives the same bits.
+
+    Example: townlet doctor
+    """
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from townlet_env import townlet_v0
+    from townlet_env.errors import TownletError
+    from townlet_env.jit import CACHE_DIR, kernel_digest
+
+    names = ("townlet", "numpy", "numba", "gymnasium", "pettingzoo", "torch", "stable-baselines3")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    digests = []
+    for _ in range(2):
+        env = townlet_v0.parallel_env("queue_conflict", max_ticks=50)
+        env.reset(seed=7)
+        while env.agents:
+            env.step(dict.fromkeys(env.agents, 0))
+        digests.append(env.state_digest())
+    same = digests[0] == digests[1]
+    facts = {
+        "versions": versions,
+        "kernels": kernel_digest(),
+        "cache": str(CACHE_DIR),
+        "same_seed_same_bits": same,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+    else:
+        for name, found in versions.items():
+            typer.echo(f"{name:20} {found}")
+        typer.echo(f"{'kernels':20} {kernel_digest()}, compiled to {CACHE_DIR}")
+        typer.echo(f"{'same seed, same bits':20} {'yes' if same else 'NO'}")
+    if not same:
+        raise TownletError("two episodes with the same seed ended in different states; report this")

@@ -1,0 +1,190 @@
+"""One training run from its settings: picks learner and mode, shows progress, keeps the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from townlet_env.config.compile import compile_plan
+from townlet_env.config.load import load_scenario
+from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
+from townlet_replay.errors import TrainingError
+from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.harness import TrainingHarness, Watch
+from townlet_replay.training.telemetry_schema import EpochRecord
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+MODES_ON_CAPTURES = ("replay", "bc", "mixed")
+
+
+class RunReport(NamedTuple):
+    """What a run did, for people and programs."""
+
+    config: TrainConfig
+    objective: str | None
+    biased: bool
+    epochs: int
+    steps: int
+    last: EpochRecord | None
+    checkpoint: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "scenario": self.config.scenario,
+            "mode": self.config.mode,
+            "learner": self.config.learner,
+            "objective": self.objective,
+            "biased": self.biased,
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+            "last": None if self.last is None else self.last.model_dump(by_alias=True),
+        }
+
+    def text(self) -> str:
+        """Return a few lines."""
+        lines = [
+            f"{self.config.learner} on {self.config.scenario}, {self.config.mode}: "
+            f"{self.epochs} epochs, {self.steps} agent steps"
+        ]
+        if self.objective is not None:
+            bias = ", against the reasons (biased)" if self.biased else ""
+            lines.append(f"objective {self.objective}{bias}")
+        if self.last is not None:
+            figures = {
+                "policy loss": self.last.loss_policy,
+                "value loss": self.last.loss_value,
+                "k3": self.last.kl_divergence,
+                "entropy": self.last.batch_entropy_mean,
+            }
+            known = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+            lines.append("last epoch: " + ", ".join(known))
+        if self.checkpoint is not None:
+            lines.append(f"weights: {self.checkpoint}")
+        return "\n".join(lines)
+
+
+def train(config: TrainConfig, progress: Progress | None = None) -> RunReport:
+    """Train as the settings say.
+
+    Args:
+        config: The settings.
+        progress: Where a bar is drawn.
+
+    Raises:
+        TownletError: Settings, capture, checkpoint or log are wrong; nothing is written then.
+    """
+    dataset = _dataset(config)
+    watch = _watch(config, progress)
+    if config.learner == "native":
+        return _train_native(config, dataset, watch)
+    return _train_sb3(config, dataset, watch)
+
+
+def _dataset(config: TrainConfig) -> ReplayDataset | None:
+    if config.mode not in MODES_ON_CAPTURES:
+        return None
+    if config.capture_dir is None:
+        raise TrainingError(
+            f"mode {config.mode!r}: expected a capture, found none; give --capture-dir, or record "
+            "one with `townlet capture`"
+        )
+    names = compile_plan(load_scenario(config.scenario)).names
+    settings = ReplayDatasetConfig.from_capture_dir(
+        config.capture_dir,
+        batch_size=config.replay.batch_size,
+        shuffle=config.replay.shuffle,
+        seed=config.replay.seed,
+        streaming=config.replay.streaming,
+        action_lookup=dict(enumerate(names.actions)),
+        feature_names=names.features,
+    )
+    return ReplayDataset(settings)
+
+
+def _watch(config: TrainConfig, progress: Progress | None) -> Watch:
+    """Return what shows a record; the bar counts epochs, cycles or live steps."""
+    total: dict[str, int] = {
+        "replay": config.epochs,
+        "bc": config.bc.epochs,
+        "rollout": config.rollout.cycles,
+        "mixed": config.rollout.cycles,
+        "live": config.live.steps,
+    }
+    task = None
+    if progress is not None:
+        task = progress.add_task(config.mode, total=total[config.mode], note="")
+
+    def watch(record: EpochRecord) -> None:
+        if progress is None or task is None:
+            return
+        advance = record.transitions if config.mode == "live" else 1
+        loss = "" if record.loss_policy is None else f"policy loss {record.loss_policy:.4f}"
+        progress.update(task, advance=advance, note=loss)
+
+    return watch
+
+
+def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
+    harness = TrainingHarness(config, watch)
+    try:
+        if config.mode == "live":
+            harness.run_live()
+        elif config.mode == "rollout":
+            harness.run_rollout_ppo()
+        elif dataset is not None:
+            runs = {
+                "replay": harness.run_ppo,
+                "bc": harness.run_bc,
+                "mixed": harness.run_mixed,
+            }
+            runs[config.mode](dataset)
+    finally:
+        # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
+        if config.checkpoint is not None and harness.result().records:
+            harness.save()
+        harness.close()
+    result = harness.result()
+    verdict = result.objective
+    return RunReport(
+        config=config,
+        objective=None if verdict is None else verdict.name,
+        biased=verdict is not None and verdict.biased,
+        epochs=len(result.records),
+        steps=harness.steps,
+        last=result.records[-1] if result.records else None,
+        checkpoint=config.checkpoint,
+    )
+
+
+def _train_sb3(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
+    from townlet_replay.training.sb3_runs import train_live, train_on_capture
+
+    records: list[EpochRecord] = []
+
+    def keep(record: EpochRecord) -> None:
+        records.append(record)
+        watch(record)
+
+    if config.mode == "live":
+        model = train_live(config, keep)
+    elif config.mode == "replay" and dataset is not None:
+        model = train_on_capture(config, dataset, keep)
+    else:
+        raise TrainingError(
+            f"learner {config.learner!r}: expected mode replay or live, found {config.mode!r}; "
+            "the native learner knows the others"
+        )
+    path = config.checkpoint
+    return RunReport(
+        config=config,
+        objective="ppo",
+        biased=config.accept_bias,
+        epochs=len(records),
+        steps=int(model.num_timesteps),
+        last=records[-1] if records else None,
+        checkpoint=None if path is None else Path(path).with_suffix(".zip"),
+    )
