@@ -1,1 +1,59 @@
-"""Record, replay and learn from rollouts of any PettingZoo environment."""
+"""Record, replay and learn from rollouts of any PettingZoo environment.
+
+The public names are resolved when they are first used: importing this package loads neither torch
+nor pydantic, and recording does not need torch at all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
+    from townlet_replay.frames import frames_to_replay_sample
+    from townlet_replay.manifest import load_capture
+    from townlet_replay.policy.runtime import PolicyRuntime
+    from townlet_replay.recorder import RecordReplay
+    from townlet_replay.sample import ReplaySample
+    from townlet_replay.training.harness import TrainingHarness
+    from townlet_replay.training.rollout_buffer import RolloutBuffer
+
+__all__ = [
+    "PolicyRuntime",
+    "RecordReplay",
+    "ReplayDataset",
+    "ReplayDatasetConfig",
+    "ReplaySample",
+    "RolloutBuffer",
+    "TrainingHarness",
+    "frames_to_replay_sample",
+    "load_capture",
+]
+
+_HOMES = {
+    "PolicyRuntime": "townlet_replay.policy.runtime",
+    "RecordReplay": "townlet_replay.recorder",
+    "ReplayDataset": "townlet_replay.dataset",
+    "ReplayDatasetConfig": "townlet_replay.dataset",
+    "ReplaySample": "townlet_replay.sample",
+    "RolloutBuffer": "townlet_replay.training.rollout_buffer",
+    "TrainingHarness": "townlet_replay.training.harness",
+    "frames_to_replay_sample": "townlet_replay.frames",
+    "load_capture": "townlet_replay.manifest",
+}
+
+# Out of the type checker's sight: with it every misspelt name would be one it believes in.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import the module of a public name, the first time the name is used."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = vars(import_module(_HOMES[name]))[name]
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        """List the public names, resolved or not."""
+        return sorted({*globals(), *__all__})
