@@ -19,6 +19,7 @@ from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import NONE, REWARD_COMPONENTS
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.random import episode_seed
+from townlet_env.sim.rules import MAX_ACTIONS
 from townlet_env.sim.snapshot import Snapshot
 from townlet_env.views.spaces import (
     MASK_MODES,
@@ -162,8 +163,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             if action is None:
                 continue
             try:
-                # Python integers have no end; what is beyond 64 bits is out of range anyway.
-                orders[slot] = min(max(operator.index(action), NONE), np.iinfo(np.int64).max)
+                # Python integers have no end; what is beyond any action is out of range anyway.
+                orders[slot] = min(max(operator.index(action), NONE), MAX_ACTIONS)
             except TypeError as error:
                 raise ActionError(
                     f"{agent}: expected an action id from 0 to {len(self.action_lookup) - 1}, "
