@@ -21,7 +21,10 @@ def score(world: World, outcome: Outcome, rules: Rules) -> None:
             continue
         row = outcome.components[i]
         row[Component.SURVIVAL] = rules.survival_tick
-        row[Component.NEEDS] = -rules.needs_scale * squared_deficit(world, rules, i)
+        # A difference, not a sign: nobody's reward is -0.0.
+        row[Component.NEEDS] = np.float32(0.0) - rules.needs_scale * squared_deficit(
+            world, rules, i
+        )
         before = world.potential[i]
         after = potential(world, rules, i)
         # Ng, Harada, Russell 1999, theorem 1: gamma phi(s') - phi(s) keeps the best policy.
@@ -54,4 +57,4 @@ def potential(world: World, rules: Rules, i: int) -> float:
     total = np.float32(0.0)
     for k in range(NEED_COUNT):
         total += rules.need_weight[k] * (np.float32(1.0) - world.needs[i, k])
-    return float(-rules.shaping_scale * total)
+    return float(np.float32(0.0) - rules.shaping_scale * total)
