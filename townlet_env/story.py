@@ -234,7 +234,8 @@ def _check_reward(claim: RewardClaim, story: Story) -> tuple[bool, str]:
     course = _rewards(claim.reward.by, claim.reward.component, story)
     if claim.every_tick:
         held = all(claim.hold(value) for value in course.tolist())
-        return held, f"from {course.min():.4f} to {course.max():.4f} per tick"
+        # Adding zero makes -0.0 read as 0.
+        return held, f"from {course.min() + 0.0:.4f} to {course.max() + 0.0:.4f} per tick"
     total = float(course.sum())
     held, found = claim.hold(total), f"{total:.4f} in sum"
     if claim.more_than_of is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from townlet_env.config.faults import Source
+from townlet_env.config.safe_yaml import Path_
 from townlet_env.config.schema import ObjectConfig, ResidentConfig, TownConfig
 from townlet_env.errors import ConfigError, nearest
 
 Point = tuple[int, int]  # column, row
+Where = Callable[[Path_], str]  # says where a key stands
 
 
 class Layout(NamedTuple):
@@ -22,53 +25,62 @@ class Layout(NamedTuple):
     resident_cells: tuple[Point, ...]
 
 
-def lay_out(config: TownConfig) -> Layout:
+def lay_out(config: TownConfig, where: Where | None = None) -> Layout:
     """Return the cells of a scenario.
+
+    Args:
+        config: The scenario.
+        where: Says for a message where a key stands; by default the scenario's name and the key.
 
     Raises:
         ConfigError: Ids are not unique or unknown, something has no cell or shares one, or stands
             in a wall or outside the map.
     """
-    _check_names(config)
-    walls, marks = _read_map(config)
-    taken: dict[Point, str] = {}
-    objects = tuple(_cell(config, thing, walls, marks, taken) for thing in config.objects)
-    residents = tuple(_cell(config, someone, walls, marks, taken) for someone in config.residents)
-    return Layout(walls, objects, residents)
+    say = where or Source(config.name, {}).at
+    _check_names(config, say)
+    walls, marks = _read_map(config, say)
+    sections: dict[str, Sequence[ObjectConfig | ResidentConfig]] = {
+        "objects": config.objects,
+        "residents": config.residents,
+    }
+    cells: dict[str, Point] = {}
+    for section, items in sections.items():
+        for index, item in enumerate(items):
+            found = item.cell if item.cell is not None else marks.get(item.id)
+            at = say((section, index, "cell"))
+            cells[f"{section} {item.id}"] = _checked(item.id, found, at, walls, cells)
+    ordered = list(cells.values())
+    count = len(config.objects)
+    return Layout(walls, tuple(ordered[:count]), tuple(ordered[count:]))
 
 
-def _check_names(config: TownConfig) -> None:
-    _check_unique(config.name, "residents", [resident.id for resident in config.residents])
-    _check_unique(config.name, "objects", [thing.id for thing in config.objects])
-    kinds = config.catalogue.kinds
-    for thing in config.objects:
-        if thing.kind not in kinds:
-            where = f"{config.name}: objects.{thing.id}.kind"
-            raise ConfigError(f"{where}: unknown kind {thing.kind!r}{nearest(thing.kind, kinds)}")
-    objects = [thing.id for thing in config.objects]
+def _check_names(config: TownConfig, where: Where) -> None:
+    ids = {
+        "residents": [resident.id for resident in config.residents],
+        "objects": [thing.id for thing in config.objects],
+    }
+    for section, names in ids.items():
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ConfigError(
+                    f"{where((section, index, 'id'))}: expected every id once, found {name!r} "
+                    f"{names.count(name)} times; rename one"
+                )
+    for index, thing in enumerate(config.objects):
+        _known(thing.kind, config.catalogue.kinds, "kind", where(("objects", index, "kind")))
     for name, job in config.jobs.items():
-        if job.object not in objects:
-            where = f"{config.name}: jobs.{name}.object"
-            raise ConfigError(
-                f"{where}: unknown object {job.object!r}{nearest(job.object, objects)}"
-            )
-    for resident in config.residents:
-        if resident.job is not None and resident.job not in config.jobs:
-            where = f"{config.name}: residents.{resident.id}.job"
-            known = nearest(resident.job, config.jobs)
-            raise ConfigError(f"{where}: unknown job {resident.job!r}{known}")
+        _known(job.object, ids["objects"], "object", where(("jobs", name, "object")))
+    for index, resident in enumerate(config.residents):
+        if resident.job is not None:
+            _known(resident.job, config.jobs, "job", where(("residents", index, "job")))
 
 
-def _check_unique(name: str, section: str, ids: Sequence[str]) -> None:
-    for identifier in ids:
-        if ids.count(identifier) > 1:
-            raise ConfigError(
-                f"{name}: {section}: expected every id once, found {identifier!r} "
-                f"{ids.count(identifier)} times; rename one"
-            )
+def _known(name: str, names: Iterable[str], what: str, at: str) -> None:
+    if name not in names:
+        raise ConfigError(f"{at}: unknown {what} {name!r}{nearest(name, names)}")
 
 
-def _read_map(config: TownConfig) -> tuple[npt.NDArray[np.bool_], dict[str, Point]]:
+def _read_map(config: TownConfig, where: Where) -> tuple[npt.NDArray[np.bool_], dict[str, Point]]:
     """Return the walls (H, W) and the cells that the legend gives to ids."""
     if config.size is not None:
         columns, height = config.size
@@ -81,51 +93,54 @@ def _read_map(config: TownConfig) -> tuple[npt.NDArray[np.bool_], dict[str, Poin
     for y, line in enumerate(lines):
         if len(line) != width:
             raise ConfigError(
-                f"{config.name}: map: expected rows of {width} characters as in row 0, "
+                f"{where(('map',))}: expected rows of {width} characters as in row 0, "
                 f"found {len(line)} in row {y}"
             )
         for x, character in enumerate(line):
             meaning = legend.get(character)
             if meaning is None:
                 raise ConfigError(
-                    f"{config.name}: map: unknown character {character!r} at column {x}, row {y}; "
+                    f"{where(('map',))}: unknown character {character!r} at column {x}, row {y}; "
                     "add it to the legend"
                 )
             if meaning == "wall":
                 walls[y, x] = True
             elif meaning != "floor":
-                _mark(config, marks, meaning, (x, y))
+                _mark(config, where, marks, character, (x, y))
     return walls, marks
 
 
-def _mark(config: TownConfig, marks: dict[str, Point], name: str, cell: Point) -> None:
-    known = [thing.id for thing in config.objects] + [who.id for who in config.residents]
-    if name not in known:
-        raise ConfigError(f"{config.name}: legend: unknown id {name!r}{nearest(name, known)}")
+def _mark(
+    config: TownConfig, where: Where, marks: dict[str, Point], character: str, cell: Point
+) -> None:
+    name, at = config.legend[character], where(("legend", character))
+    objects, residents = [o.id for o in config.objects], [r.id for r in config.residents]
+    _known(name, (*objects, *residents, "wall", "floor"), "id", at)
     if name in marks:
-        raise ConfigError(f"{config.name}: map: {name!r} stands at {marks[name]} and at {cell}")
+        raise ConfigError(f"{at}: {name!r} stands at {list(marks[name])} and at {list(cell)}")
     marks[name] = cell
 
 
-def _cell(
-    config: TownConfig,
-    item: ObjectConfig | ResidentConfig,
+def _checked(
+    name: str,
+    cell: Point | None,
+    at: str,
     walls: npt.NDArray[np.bool_],
-    marks: dict[str, Point],
-    taken: dict[Point, str],
+    taken: dict[str, Point],
 ) -> Point:
     """Return the cell of an object or resident, checked against walls and all before it."""
-    cell = item.cell if item.cell is not None else marks.get(item.id)
-    where = f"{config.name}: {item.id}"
     if cell is None:
-        raise ConfigError(f"{where}: expected a cell: [column, row], or a letter of the map")
+        raise ConfigError(f"{at}: expected [column, row] for {name}, or a letter of it on the map")
     x, y = cell
     height, width = walls.shape
     if x >= width or y >= height:
-        raise ConfigError(f"{where}: expected a cell inside {width} x {height}, found [{x}, {y}]")
+        raise ConfigError(f"{at}: expected a cell inside {width} x {height}, found [{x}, {y}]")
     if walls[y, x]:
-        raise ConfigError(f"{where}: expected a floor cell, found a wall at [{x}, {y}]; move it")
-    if cell in taken:
-        raise ConfigError(f"{where}: cell [{x}, {y}] is taken by {taken[cell]}; move one of them")
-    taken[cell] = item.id
+        raise ConfigError(f"{at}: expected floor for {name}, found a wall at [{x}, {y}]; move it")
+    for other, other_cell in taken.items():
+        if other_cell == cell:
+            raise ConfigError(
+                f"{at}: expected a free cell for {name}, found {other.split()[1]} at [{x}, {y}]; "
+                "move one of them"
+            )
     return cell

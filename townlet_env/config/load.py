@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from townlet_env.config.catalogue import Catalogue
-from townlet_env.config.safe_yaml import Document, Path_, read_yaml
+from townlet_env.config.faults import Source, sentences
+from townlet_env.config.layout import lay_out
+from townlet_env.config.safe_yaml import Document, read_yaml
+from townlet_env.config.schedules import check_schedules
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ConfigError, nearest
 
+__all__ = ["Source", "configs_dir", "list_scenarios", "load_scenario", "scenario_path", "validate"]
+
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Source(NamedTuple):
-    """Where settings came from, for messages."""
-
-    name: str
-    lines: dict[Path_, int]
 
 
 def configs_dir() -> Path:
@@ -72,8 +70,11 @@ def load_scenario(
         raise ConfigError(f"{path}: catalogue: set by the loader; change `affordances` instead")
     for key, value in (overrides or {}).items():
         data = _merge(data, _nest(key.split("."), value))
-    data["catalogue"] = _catalogue(Source(str(path), document.lines), data)
-    return validate(TownConfig, data, Source(str(path), document.lines))
+    source = Source(str(path), document.lines)
+    data["catalogue"] = _catalogue(source, data)
+    config = validate(TownConfig, data, source)
+    check_schedules(config, lay_out(config, source.at), source.at)
+    return config
 
 
 def _nest(keys: list[str], value: Any) -> dict[str, Any]:
@@ -99,11 +100,12 @@ def _catalogue(source: Source, data: dict[str, Any]) -> Catalogue:
     known = document.data.get("affordances", {})
     for name, change in changes.items():
         if name not in known:
-            where = _located(source, ("affordances", name))
-            raise ConfigError(f"{where}: unknown affordance{nearest(str(name), known)}")
+            where = source.at(("affordances", name))
+            raise ConfigError(f"{where}: unknown affordance {name!r}{nearest(str(name), known)}")
         if not isinstance(change, dict):
-            raise ConfigError(f"{_located(source, ('affordances', name))}: expected a mapping")
-    changed = Source(source.name, source.lines) if changes else Source(str(path), document.lines)
+            where = source.at(("affordances", name))
+            raise ConfigError(f"{where}: expected a mapping of keys to values, found {change!r}")
+    changed = source if changes else Source(str(path), document.lines)
     return validate(Catalogue, _merge(document.data, {"affordances": changes}), changed)
 
 
@@ -112,77 +114,4 @@ def validate(model: type[Model], data: Mapping[str, Any], source: Source) -> Mod
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = [_sentence(model, fault, source) for fault in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(faults))) from error
-
-
-def _sentence(model: type[BaseModel], fault: Any, source: Source) -> str:
-    # Tags of unions and the names of their members are not keys of the file.
-    path = tuple(part for part in fault["loc"] if _is_key(part, source))
-    where = _located(source, path)
-    if fault["type"] == "extra_forbidden":
-        key = str(fault["loc"][-1])
-        known = _known_keys(model, fault["loc"][:-1])
-        return f"{where}: unknown key {key!r}{nearest(key, known) if known else ''}"
-    if fault["type"] == "missing":
-        return f"{where}: expected this key, found nothing; add it"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    expected = message if message.startswith("expected") else f"expected {message}"
-    found = fault.get("input")
-    short = isinstance(found, str | int | float | bool | type(None))
-    return f"{where}: {expected}" + (f", found {found!r}" if short else "")
-
-
-def _is_key(part: str | int, source: Source) -> bool:
-    if isinstance(part, int):
-        return True
-    return "[" not in part and not part.startswith("function-") and part not in _TAG_NAMES
-
-
-_TAG_NAMES = frozenset({"str", "int", "float", "constrained-str", "WaitUntil", "WaitFor", "tuple"})
-
-
-def _located(source: Source, path: Path_) -> str:
-    """Return ``file: line N: dotted.key``; the line of the nearest known parent if need be."""
-    # A union adds its tag to the path (`steps.0.go.go`): drop what repeats its successor.
-    keys = tuple(p for k, p in enumerate(path) if k + 1 >= len(path) or p != path[k + 1])
-    for length in range(len(keys), 0, -1):
-        if keys[:length] in source.lines:
-            dotted = ".".join(map(str, keys))
-            return f"{source.name}: line {source.lines[keys[:length]]}: {dotted}"
-    return f"{source.name}: {'.'.join(map(str, keys))}" if keys else source.name
-
-
-def _known_keys(model: type[BaseModel], path: Path_) -> list[str]:
-    """Return the keys allowed at ``path``; empty where they cannot be told."""
-    current: Any = model
-    for part in path:
-        current = _child(current, part)
-    models = _models(current)
-    return sorted({name for m in models for name in _aliases(m)})
-
-
-def _aliases(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _child(annotation: Any, part: str | int) -> Any:
-    """Follow one key of a fault's path into the annotation it belongs to."""
-    candidates = _models(annotation)
-    for model in candidates:
-        for name, field in model.model_fields.items():
-            if part in (name, field.alias):
-                return field.annotation
-    if candidates and isinstance(part, str):
-        tagged = [m for m in candidates if part in _aliases(m)]
-        return tagged[0] if tagged else annotation
-    return annotation
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models inside an annotation: itself, list items, union members."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) is Literal:
-        return []
-    return [model for part in get_args(annotation) for model in _models(part)]
+        raise ConfigError("\n".join(sentences(model, error, source))) from error

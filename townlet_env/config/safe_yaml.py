@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -23,15 +23,27 @@ class Document(NamedTuple):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without aliases: a few bytes of them can stand for gigabytes."""
+    """SafeLoader without tags, aliases (a few bytes of them can stand for gigabytes) and depth."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(
-                None, None, "expected no aliases (*name); write the value out", mark
-            )
-        return super().compose_node(parent, index)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("expected no aliases (*name); write the value out", event)
+        if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._refuse(f"expected no tags, found {tag}; write plain values", event)
+        if self.depth > MAX_DEPTH:
+            self._refuse(f"expected at most {MAX_DEPTH} levels", event)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def _refuse(self, problem: str, event: yaml.Event) -> NoReturn:
+        mark: Any = event.start_mark  # its stub names a class of the C parser as well
+        raise yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
 def read_yaml(path: Path) -> Document:
@@ -59,6 +71,8 @@ def read_yaml(path: Path) -> Document:
         raise ConfigError(f"{path}: not valid YAML here: {_where(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected UTF-8 text: {error.reason}") from error
+    except ValueError as error:  # a number of ten thousand digits, a date of the 40th of May
+        raise ConfigError(f"{path}: a value cannot be read: {error}") from error
     return Document(data, lines)
 
 
@@ -69,19 +83,21 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 def _walk(path: Path, node: yaml.Node, at: Path_, lines: dict[Path_, int]) -> None:
-    """Note the line of every key; refuse duplicates and deep nesting."""
-    line = node.start_mark.line + 1
-    lines.setdefault(at, line)
-    if len(at) > MAX_DEPTH:
-        raise ConfigError(f"{path}: line {line}: expected at most {MAX_DEPTH} levels")
+    """Note the line of every key; refuse keys that are no text or are there twice."""
+    lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             _walk(path, child, (*at, index), lines)
     elif isinstance(node, yaml.MappingNode):
         for key, child in node.value:
-            here = (*at, str(key.value))
+            line = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise ConfigError(
+                    f"{path}: line {line}: expected a text as key, found {shown}; put it in quotes"
+                )
+            here = (*at, key.value)
             if here in lines:
-                number = key.start_mark.line + 1
-                raise ConfigError(f"{path}: line {number}: key {key.value!r} is there twice")
-            lines[here] = key.start_mark.line + 1
+                raise ConfigError(f"{path}: line {line}: key {key.value!r} is there twice")
+            lines[here] = line
             _walk(path, child, here, lines)
