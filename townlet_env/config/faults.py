@@ -151,13 +151,23 @@ def _closest_branch(faults: list[Fault]) -> str:
     costs: dict[str, float] = {}
     for fault in faults:
         cost = 1.0
-        is_mapping = isinstance(fault.detail["input"], dict | list)
-        if fault.path == fault.union and is_mapping != _is_model(fault.expects):
+        if fault.path == fault.union and not _has_shape(fault):
             cost = 100.0  # a mapping for a number, or the reverse
         elif _is_unknown_key(fault) and _meant(fault):
             cost = 0.5
         costs[fault.branch] = costs.get(fault.branch, 0.0) + cost
     return min(costs, key=lambda branch: costs[branch])
+
+
+def _has_shape(fault: Fault) -> bool:
+    """Tell whether what was found is a mapping, a list or a single value as the member is."""
+    found = fault.detail["input"]
+    if _is_model(fault.expects):
+        return isinstance(found, dict)
+    # pydantic names the members that are no models by their type: `tuple[...]`, `constrained-int`.
+    return isinstance(found, list) == fault.branch.startswith(("tuple", "list")) and not isinstance(
+        found, dict
+    )
 
 
 def _is_unknown_key(fault: Fault) -> bool:

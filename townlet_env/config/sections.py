@@ -30,13 +30,18 @@ class NeedValues(Section):
         return self.hunger, self.hygiene, self.energy
 
 
+class NeedDecay(NeedValues):
+    """Fall of each need per tick."""
+
+    hunger: Unit = 0.0035
+    hygiene: Unit = 0.0020
+    energy: Unit = 0.0025
+
+
 class NeedsConfig(Section):
     """Rules 3.7."""
 
-    decay: NeedValues = Field(
-        default=NeedValues(hunger=0.0035, hygiene=0.0020, energy=0.0025),
-        description="fall per tick",
-    )
+    decay: NeedDecay = NeedDecay()
     pace_effect: Unit = Field(default=0.3, description="decay x (1 + effect x pace)")
 
 
