@@ -26,20 +26,28 @@ def floats32(shape, **limits):
     return hnp.arrays(np.float32, shape, elements=st.floats(width=32, **limits))
 
 
+def any_bits(rng, dtype, shape):
+    """An array of any bits, so also of every NaN; hypothesis would spend its budget on elements."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    array = np.frombuffer(bytearray(rng.bytes(size)), np.uint8)
+    return (array & 1 if dtype == "bool" else array).view(dtype).reshape(shape)
+
+
 @st.composite
 def replay_samples(draw, agent=None, episode=None):
     """Any sample the format can hold, without metrics."""
     rows, width = draw(st.integers(1, 6)), len(LOOKUP)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     observations, final = {}, {}
     for key in draw(st.lists(plain_keys, min_size=1, max_size=3, unique=True)):
         shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
-        dtype = np.dtype(draw(st.sampled_from(DTYPES)))
-        observations[key] = draw(hnp.arrays(dtype, (rows, *shape)))
-        final[key] = draw(hnp.arrays(dtype, shape))
+        dtype = draw(st.sampled_from(DTYPES))
+        observations[key] = any_bits(rng, dtype, (rows, *shape))
+        final[key] = any_bits(rng, dtype, shape)
     mask = None
-    actions = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, width - 1)))
+    actions = rng.integers(0, width, rows)
     if draw(st.booleans()):
-        mask = draw(hnp.arrays(np.int8, (rows, width), elements=st.integers(0, 1)))
+        mask = rng.integers(0, 2, (rows, width), np.int8)
         mask[np.arange(rows), actions] = 1
     died = draw(st.booleans())
     values = draw(floats32(rows + 1, allow_infinity=False))
@@ -47,9 +55,9 @@ def replay_samples(draw, agent=None, episode=None):
     last = np.arange(rows) == rows - 1
     extras = {}
     if draw(st.booleans()):
-        extras["behaviour_logits"] = draw(floats32((rows, width)))
+        extras["behaviour_logits"] = any_bits(rng, np.float32, (rows, width))
     if draw(st.booleans()):
-        extras["policy_version"] = draw(hnp.arrays(np.int64, rows))
+        extras["policy_version"] = any_bits(rng, np.int64, rows)
     return ReplaySample(
         observations=observations,
         action_mask=mask,
@@ -59,7 +67,7 @@ def replay_samples(draw, agent=None, episode=None):
         truncations=last & (not died or draw(st.booleans())),
         old_log_probs=draw(floats32(rows, max_value=0, allow_infinity=False)),
         value_preds=values,
-        ticks=draw(hnp.arrays(np.int32, rows)),
+        ticks=any_bits(rng, np.int32, rows),
         final_observation=final,
         extras=extras,
         meta=SampleMeta(

@@ -18,7 +18,8 @@ class RecordSettings(BaseModel):
     ``mode`` is ``"full"``. ``prefix`` begins every file name. ``behaviour`` says who acts, for all
     agents or by agent id: ``"policy"``, ``"script"`` (certain: log-prob 0), ``"script_eps"``,
     ``"mixed"``, ``"unknown"`` (log-prob NaN), or a ``Behaviour``; left out, it is ``"policy"``
-    where log-probs were attached and else ``"unknown"``. ``tags`` go to every sample.
+    where log-probs were attached and else ``"unknown"``. ``agents``: only samples of these ids are
+    written, or of all. ``tags`` go to every sample.
     ``metadata`` wins over what the environment says of itself. ``compress`` deflates the arrays.
     A capture with the same prefix is refused, or with ``overwrite`` replaced once the first new
     episode is complete.
@@ -29,6 +30,7 @@ class RecordSettings(BaseModel):
     mode: str = "full"
     prefix: str = DEFAULT_PREFIX
     behaviour: Behaviour | BehaviourKind | dict[str, Behaviour | BehaviourKind] | None = None
+    agents: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
     metadata: CaptureMetadata = CaptureMetadata()
     compress: bool = True

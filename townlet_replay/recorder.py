@@ -229,7 +229,10 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
     def _close_lives(self, episode: OpenEpisode) -> None:
         """Turn lives into samples; one that cannot be a sample does not take the others along."""
         samples = []
+        wanted = self.settings.agents
         for agent in episode.lives:
+            if wanted is not None and str(agent) not in wanted:
+                continue
             try:
                 samples.append(self._sample(episode, agent))
             except CaptureError as error:

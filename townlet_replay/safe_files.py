@@ -162,16 +162,31 @@ def to_json(model: BaseModel) -> bytes:
         CaptureError: a text cannot be written as UTF-8.
     """
     value = _plain(model.model_dump(mode="python", by_alias=True))
-    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode("ascii")
+    fields = value.items() if isinstance(value, dict) else ()
+    lines = ",\n".join(f"{_line(name)}: {_block(item)}" for name, item in fields)
+    return f"{{\n{lines}\n}}\n".encode("ascii")
+
+
+def _block(value: JsonValue) -> str:
+    """Put the items of a container of containers on a line each: to read, and to compare."""
+    if isinstance(value, dict) and any(isinstance(item, (dict, list)) for item in value.values()):
+        return "{\n" + ",\n".join(f" {_line(k)}: {_line(v)}" for k, v in value.items()) + "\n}"
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return "[\n" + ",\n".join(f" {_line(item)}" for item in value) + "\n]"
+    return _line(value)
+
+
+def _line(value: JsonValue) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _plain(value: object) -> JsonValue:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return value + 0.0 if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, float):
+        return value + 0.0 if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Iterable):
         return [_plain(item) for item in value]
     raise CaptureError(f"{type(value).__name__} cannot be written as JSON: {value!r}")

@@ -174,6 +174,12 @@ def test_hostile_arrays(capture, kind, monkeypatch, tmp_path):
         ReplayDataset(ReplayDatasetConfig.from_capture_dir(capture))
 
 
+@pytest.mark.parametrize("kind", ["too short", "two gigabytes in 64 bytes", "four terabytes"])
+def test_sizes_are_compared_before_anything_is_read(kind):
+    with pytest.raises(CaptureError, match=r"declares float32.*, \d+ bytes, but holds \d+"):
+        decode_npz(NPZ_FILES[kind], "x")
+
+
 def duplicate(members):
     with pytest.warns(UserWarning, match="Duplicate name"):
         return archive([*members, members[0]])

@@ -206,6 +206,15 @@ def test_only_rows_on_which_an_agent_acted(tmp_path_factory, acting):
         assert sample.terminations[-1] == (agent == "ana")
 
 
+def test_only_some_agents(tmp_path):
+    env = RecordReplay(Village(), tmp_path / "c", agents=("cat",))
+    drive(env, until=2)
+    env.reset()
+    assert not (tmp_path / "c").exists()  # she has not arrived yet
+    drive(env)
+    assert [key[0] for key in samples_of(tmp_path / "c")] == ["cat"]
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("fails_at", [1, 4])
 def test_an_error_inside_step_keeps_what_was_recorded(tmp_path, error, fails_at):

@@ -62,6 +62,14 @@ def test_dead_and_out_of_time_at_once_is_dead():
     assert not rollout.bootstrap_values.any()
 
 
+def test_death_without_a_critic_is_worth_nothing_rather_than_unknown():
+    sample = life(dies=True, value=np.nan)
+    assert np.isnan(sample.value_preds).all()
+    rollout = pack([sample, life(value=np.nan)])
+    assert (rollout.bootstrap_values[:9] == 0).all()
+    assert rollout.bootstrap_values[9] == 0.75
+
+
 def test_dtypes():
     rollout = pack([life(), life(seed=1)])
     found = {
