@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from townlet_env.config.layout import lay_out
+from townlet_env.config.load import Source, validate
 from townlet_env.config.schema import ResidentConfig, TownConfig
-from townlet_env.errors import ConfigError
+from townlet_env.errors import ConfigError, nearest
 from townlet_env.policies.crew import Crew
 from townlet_env.sim.plan import Plan
 from townlet_env.views.parallel import TownletParallelEnv
@@ -35,7 +36,9 @@ class CaptureSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     episodes: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] | None = Field(None, description="the scenario's by default")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+        None, description="the scenario's by default"
+    )
     policy: str | None = Field(None, description="everybody follows this script instead")
     epsilon: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.0, description="chance of a uniformly drawn legal action instead of the script's"
@@ -45,6 +48,15 @@ class CaptureSettings(BaseModel):
     mode: str = "full"
     compress: bool = True
     overwrite: bool = False
+
+
+def capture_settings(**settings: object) -> CaptureSettings:
+    """Return checked settings.
+
+    Raises:
+        ConfigError: An unknown setting or a wrong value; names it.
+    """
+    return validate(CaptureSettings, settings, Source("capture", {}))
 
 
 class Choice(NamedTuple):
@@ -67,7 +79,8 @@ def capture_scenario(
         watch: Called after every tick with the ticks done.
 
     Raises:
-        ConfigError: A resident has no script (``policy: learner``).
+        ConfigError: A resident has no script (``policy: learner``), or ``agents`` names nobody
+            who lives here.
         CaptureError: The capture cannot be written.
     """
     played = config if settings.policy is None else with_policy(config, settings.policy)
@@ -85,7 +98,7 @@ def capture_scenario(
     behaviours = {
         resident.id: _behaviour(resident.policy, settings.epsilon) for resident in played.residents
     }
-    recorder = _recorder(env, out, settings, behaviours)
+    recorder = _recorder(env, out, settings, behaviour=behaviours)
     with recorder:
         for episode in range(settings.episodes):
             recorder.reset(seed=seed) if episode == 0 else recorder.reset()
@@ -206,16 +219,22 @@ def noise_is_on(behaviours: dict[str, Behaviour]) -> bool:
 
 
 def _recorder(
-    env: TownletParallelEnv, out: Path, settings: CaptureSettings, behaviour: dict[str, Behaviour]
+    env: TownletParallelEnv, out: Path, settings: CaptureSettings, **more: Any
 ) -> RecordReplay:
+    """Return a recorder as the settings say; nothing is written yet."""
+    for name in settings.agents or ():
+        if name not in env.possible_agents:
+            known = nearest(name, env.possible_agents)
+            raise ConfigError(f"{env.config.name}: unknown resident {name!r}{known}")
     return RecordReplay(
         env,
         out,
         mode=settings.mode,
         prefix=settings.prefix,
-        behaviour=behaviour,
+        agents=settings.agents,
         compress=settings.compress,
         overwrite=settings.overwrite,
+        **more,
     )
 
 
@@ -243,20 +262,21 @@ def record_policy(
         version: Number of the policy's update, kept in every row.
         settings: How the capture is written.
         watch: Called after every tick with the ticks done.
+
+    Raises:
+        ConfigError: ``settings.agents`` names nobody who lives here.
+        CaptureError: The capture cannot be written.
     """
     settings = settings or CaptureSettings()
     behaviour = Behaviour(
         kind="policy", temperature=runtime.temperature, digest=f"sha256:{runtime.digest}"
     )
-    recorder = RecordReplay(
+    recorder = _recorder(
         env,
         out,
+        settings,
         policy=runtime,
-        mode=settings.mode,
-        prefix=settings.prefix,
         behaviour=behaviour,
-        compress=settings.compress,
-        overwrite=settings.overwrite,
         metadata=CaptureMetadata(policy_hash=runtime.digest, seed=seed),
     )
     with recorder:

@@ -11,6 +11,7 @@ from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 
 if TYPE_CHECKING:
     from townlet_env.views.parallel import TownletParallelEnv
+    from townlet_env.wrappers import ScriptedScenario
 
 PACKAGES = ("townlet", "numpy", "gymnasium", "pettingzoo")
 _TOWN_MODULE = "townlet_env.views.parallel"
@@ -28,6 +29,19 @@ def town_of(env: Any) -> TownletParallelEnv | None:
 
     town = env.unwrapped
     return town if isinstance(town, TownletParallelEnv) else None
+
+
+def scripts_of(env: Any) -> ScriptedScenario | None:
+    """Return the wrapper in ``env`` that decides for scripted residents, or ``None``."""
+    if town_of(env) is None:
+        return None
+    from pettingzoo.utils.wrappers import BaseParallelWrapper
+
+    from townlet_env.wrappers import ScriptedScenario
+
+    while isinstance(env, BaseParallelWrapper) and not isinstance(env, ScriptedScenario):
+        env = env.env
+    return env if isinstance(env, ScriptedScenario) else None
 
 
 def names_of(env: Any) -> CaptureNames:

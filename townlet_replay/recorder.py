@@ -16,7 +16,7 @@ from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_out
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
 from townlet_replay.metrics import sample_metrics
-from townlet_replay.provenance import metadata_of, names_of
+from townlet_replay.provenance import metadata_of, names_of, scripts_of
 from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
@@ -36,7 +36,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
 
     A row pairs the observation *before* an action with the action, its mask, what the caller
     attached with :meth:`annotate`, and what ``step`` returned. Agents may arrive and leave; an
-    agent without an action in a step has no row for it.
+    agent without an action in a step has no row for it. Over a ``ScriptedScenario`` the actions
+    recorded are those taken, the scripts' own included.
 
     An episode is written when all its agents are done; on ``reset``, ``close``, leaving a ``with``
     block, Ctrl-C or an error inside ``step`` what is open is written as truncated. If rows have
@@ -79,6 +80,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.policy = policy
         self.names = names_of(env) if names is None else names
         self.capture_metadata = metadata_of(env, self.settings.metadata)
+        self._scripts = scripts_of(env)
         self.writer = CaptureWriter(
             out,
             WriterSettings(
@@ -193,14 +195,12 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                 returned: Step = self.env.step(actions)
                 return returned
             raise CaptureError("no episode is being recorded: call reset() before step()")
-        chosen = {
-            agent: self._format(agent).encode(agent, action)
-            for agent, action in actions.items()
-            if agent in episode.seen and action is not None
-        }
+        chosen = self._encoded(episode, actions)
         complete = False
         try:
             returned = self.env.step(actions)
+            if self._scripts is not None:
+                chosen = self._encoded(episode, self._scripts.last_actions)
             self._record(episode, chosen, returned)
             complete = True
         finally:
@@ -264,6 +264,14 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
     ) -> None:
         """Close, also after an error or Ctrl-C."""
         self.close()
+
+    def _encoded(self, episode: OpenEpisode, actions: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the actions of those who are there, as they are recorded."""
+        return {
+            agent: self._format(agent).encode(agent, action)
+            for agent, action in actions.items()
+            if agent in episode.seen and action is not None
+        }
 
     def _record(self, episode: OpenEpisode, chosen: dict[Any, Any], returned: Step) -> None:
         """Add the rows of one step: all of them, or none if something cannot be recorded."""

@@ -43,10 +43,10 @@ def capture(
     import json
 
     from townlet_env.config.load import load_scenario
-    from townlet_replay.capture import CaptureSettings, with_extra_residents
+    from townlet_replay.capture import capture_settings, with_extra_residents
     from townlet_replay.cli.console import bar
 
-    settings = CaptureSettings(
+    settings = capture_settings(
         episodes=episodes,
         seed=seed,
         policy=policy,
