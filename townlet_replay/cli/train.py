@@ -154,6 +154,8 @@ def train(
             "normalize_advantage": normalize_advantage,
             "adam_eps": adam_eps,
         },
+        # Cloning counts its passes itself; 0 is refused once, above.
+        "bc": {"epochs": epochs or None},
         "replay": {
             "shuffle": replay_shuffle,
             "seed": replay_seed,

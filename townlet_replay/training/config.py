@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import torch
+from pydantic import AfterValidator, Field
 
 from townlet_env.config.load import Source, configs_dir, validate
 from townlet_env.config.safe_yaml import read_yaml
@@ -16,6 +17,15 @@ from townlet_replay.training.settings import AtLeastOne, Settings
 
 Mode = Literal["replay", "rollout", "mixed", "bc", "live"]
 Learner = Literal["native", "sb3", "sb3-maskable"]
+
+
+def _is_there(device: str) -> str:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises the latter without CUDA
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"expected a device of this machine such as 'cpu': {reason}") from error
+    return device
 
 
 class ReplaySettings(Settings):
@@ -60,13 +70,15 @@ class TrainConfig(Settings):
     learner: Learner = "native"
     seed: int = Field(0, ge=0, description="of weights, sampling, minibatches and episodes")
     epochs: AtLeastOne = Field(10, description="passes over a capture")
-    objective: str = Field("auto", description="auto, ppo or bc; what is sound on the capture")
+    objective: Literal["auto", "ppo", "bc"] = Field(
+        "auto", description="auto takes what is sound on the capture"
+    )
     accept_bias: bool = Field(False, description="train an unsound pair, and mark every output")
     capture_dir: Path | None = Field(None, description="capture to train on")
     checkpoint: Path | None = Field(None, description="where the weights go")
     resume: Path | None = Field(None, description="checkpoint to go on from")
     tensorboard: Path | None = Field(None, description="folder of TensorBoard logs")
-    device: str = "cpu"
+    device: Annotated[str, AfterValidator(_is_there)] = "cpu"
     network: NetworkConfig = NetworkConfig()
     ppo: PPOConfig = PPOConfig()
     bc: BCConfig = BCConfig()

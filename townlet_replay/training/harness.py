@@ -30,12 +30,12 @@ from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.bc import BCResult, run_bc
 from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
 from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
 from townlet_replay.training.records import DataMode, Progress, bc_record, ppo_record
 from townlet_replay.training.rollout_buffer import RolloutBuffer
-from townlet_replay.training.telemetry import TelemetryWriter
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 Baselines = Mapping[str, Any]
@@ -86,24 +86,21 @@ class TrainingHarness:
         self._records: list[EpochRecord] = []
         self._objective: Objective | None = None
         self._cloning: BCResult | None = None
-        self._writer = self._open_log()
-
-    def _open_log(self) -> TelemetryWriter | None:
-        log = self.config.telemetry
-        if log.path is None:
-            return None
-        writer = TelemetryWriter(log.path, log.frequency, log.max_entries, log.version)
+        self._log = EpochLog(config.telemetry)
         # Counters of a log go on across restarts, whether or not the weights did.
-        self.epoch = max(self.epoch, writer.resumed.epoch)
-        self.steps = max(self.steps, writer.resumed.steps)
-        self.cycle = max(self.cycle, writer.resumed.cycle_id)
-        return writer
+        resumed = self._log.resumed
+        self.epoch = max(self.epoch, resumed.epoch)
+        self.steps = max(self.steps, resumed.steps)
+        self.cycle = max(self.cycle, resumed.cycle_id)
 
     def _resume(self, path: Path) -> None:
         saved = load_checkpoint(path, observation=self.spec, config=self.config.network)
         self.network.load_state_dict(saved.network.state_dict())
         if saved.header.optimizer is not None:
             saved.restore_optimizer(self.optimizer)
+            # The moments go on; the step size is what this run was told.
+            settings = self.config.ppo
+            self.optimizer.param_groups[0].update(lr=settings.learning_rate, eps=settings.adam_eps)
         if saved.header.rng is not None:
             self._rng = saved.generator()
         counters = saved.header.counters
@@ -153,6 +150,9 @@ class TrainingHarness:
     ) -> RolloutBuffer:
         """Capture the current policy in the scenario, for ``ticks`` ticks, as files and back.
 
+        What is captured depends on the seed, the cycle and the weights only, so that a resumed run
+        goes on as if it had never stopped.
+
         Args:
             ticks: Episodes follow each other until so many have passed; the last one is cut.
             save_dir: Keeps the capture there; by default it is temporary.
@@ -160,12 +160,13 @@ class TrainingHarness:
         ticks = self.config.rollout.ticks if ticks is None else ticks
         env = TownletParallelEnv(self.scenario, details=True)
         seed = episode_seed(self.config.seed, self.cycle + 1) >> 1
+        runtime = PolicyRuntime(self.network, seed=seed)
         if save_dir is not None:
-            record_policy(env, self.runtime, save_dir, ticks=ticks, seed=seed, version=self.cycle)
+            record_policy(env, runtime, save_dir, ticks=ticks, seed=seed, version=self.cycle)
             return RolloutBuffer.read(load_capture(save_dir), ticks, save_dir)
         with tempfile.TemporaryDirectory(prefix="townlet-rollout-") as folder:
             out = Path(folder) / "capture"
-            record_policy(env, self.runtime, out, ticks=ticks, seed=seed, version=self.cycle)
+            record_policy(env, runtime, out, ticks=ticks, seed=seed, version=self.cycle)
             return RolloutBuffer.read(load_capture(out), ticks, None)
 
     def run_rollout_ppo(
@@ -238,30 +239,16 @@ class TrainingHarness:
 
     def close(self) -> None:
         """Finish the log."""
-        if self._writer is not None:
-            self._writer.close()
+        self._log.close()
 
     def result(self) -> TrainingResult:
         """Return what was done so far."""
         return TrainingResult(tuple(self._records), self._objective, self._cloning)
 
     def _judge(self, dataset: ReplayDataset) -> Objective:
-        """Decide which objective is sound on a capture; of a streamed one the first batch tells."""
         self._check_fit(dataset)
-        if dataset.config.streaming:
-            rollout = next(dataset.batches(0))
-        else:
-            rollout = pack([dataset.sample(position) for position in range(dataset.count)])
-        kinds = [meta.behaviour.kind for meta in dataset.metas]
-        if np.isnan(rollout.values).any() and not np.isnan(rollout.old_log_probs).any():
-            # No critic watched: the learner's own values stand in, as they will in training.
-            rollout = rollout._replace(
-                values=np.nan_to_num(rollout.values),
-                bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
-            )
-        evidence = gather_evidence(rollout, kinds, self.network)
-        self._objective = choose_objective(
-            evidence, self.config.objective, accept_bias=self.config.accept_bias
+        self._objective = judge(
+            dataset, self.config.objective, self.network, accept_bias=self.config.accept_bias
         )
         return self._objective
 
@@ -321,10 +308,43 @@ class TrainingHarness:
 
     def _book(self, record: EpochRecord) -> None:
         self._records.append(record)
-        if self._writer is not None:
-            self._writer.write(record)
+        self._log.write(record)
         if self._watch is not None:
             self._watch(record)
+
+
+def judge(
+    dataset: ReplayDataset,
+    objective: str,
+    network: TownletNetwork | None = None,
+    *,
+    accept_bias: bool = False,
+) -> Objective:
+    """Decide which objective is sound on a capture; of a streamed one the first batch tells.
+
+    Args:
+        dataset: The capture.
+        objective: What was asked for: auto, ppo or bc.
+        network: The learner; it also values what no critic watched. None: values must be there.
+        accept_bias: Train an unsound pair, marked.
+
+    Raises:
+        TrainingError: The objective asked for is unsound on this capture.
+    """
+    if dataset.config.streaming:
+        rollout = next(dataset.batches(0))
+    else:
+        samples = [dataset.sample(position) for position in range(dataset.count)]
+        rollout = pack(samples, use_masks=dataset.config.use_masks)
+    kinds = [meta.behaviour.kind for meta in dataset.metas]
+    if network is not None:
+        # No critic watched: the learner's own values stand in, as they will in training.
+        rollout = rollout._replace(
+            values=np.nan_to_num(rollout.values),
+            bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
+        )
+    evidence = gather_evidence(rollout, kinds, network)
+    return choose_objective(evidence, objective, accept_bias=accept_bias)
 
 
 def _intents(samples: Sequence[ReplaySample]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

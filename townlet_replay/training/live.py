@@ -19,6 +19,7 @@ class _Row(NamedTuple):
     """One tick of all lanes."""
 
     seen: Arrays  # before the action, mask included
+    acted: npt.NDArray[np.bool_]  # (S,) in town before the action; the others only wait
     acts: Acts
     step: LaneStep
     after: npt.NDArray[np.float32]  # (S,) V(final observation) where a lane was truncated
@@ -34,6 +35,8 @@ class LiveCollector:
 
     def __init__(self, lanes: Lanes, runtime: PolicyRuntime, seed: int) -> None:
         """Open the first episodes from ``seed``."""
+        names = lanes.batch.plan.names.residents
+        self._slots = [names.index(name) for name in lanes.learners]
         self.lanes = lanes
         self.runtime = runtime
         self.steps = 0
@@ -45,25 +48,27 @@ class LiveCollector:
     def collect(self, ticks: int) -> Rollout:
         """Act for ``ticks`` ticks and return what happened, lane by lane.
 
-        Lanes that are still alive at the end are closed by the value of what they see then.
+        Lanes that are still alive at the end are closed by the value of what they see then. Who
+        has left town has no rows until their world is opened again.
         """
         self.episode_returns = []
         rows = [self._live_tick() for _ in range(ticks)]
-        last_values = self._values(self._seen)
-        self.steps += ticks * self.lanes.num_lanes
-        return _packed(rows, last_values)
+        rollout = _packed(rows, self._values(self._seen))
+        self.steps += len(rollout.actions)
+        return rollout
 
     def _live_tick(self) -> _Row:
         seen = self._seen
+        acted = self.lanes.batch.alive[:, self._slots].reshape(-1)
         acts = self.runtime.act_batch(seen, seen["action_mask"])
         step = self.lanes.step(acts.actions)
         after = np.zeros(self.lanes.num_lanes, np.float32)
         cut = step.truncated & ~step.terminated
         if cut.any():
             after[cut] = self._values({key: part[cut] for key, part in step.final.items()})
-        self._count_returns(step)
+        self._count_returns(step, acted)
         self._seen = self.lanes.observations()
-        return _Row(seen, acts, step, after)
+        return _Row(seen, acted, acts, step, after)
 
     @torch.no_grad()
     def _values(self, seen: Arrays) -> npt.NDArray[np.float32]:
@@ -74,40 +79,44 @@ class LiveCollector:
         )
         return values
 
-    def _count_returns(self, step: LaneStep) -> None:
+    def _count_returns(self, step: LaneStep, acted: npt.NDArray[np.bool_]) -> None:
         self._running += step.rewards
-        self.episode_returns.extend(self._running[step.done].tolist())
+        # A lane that was empty ends once more with its world; its return is counted already.
+        ended = step.done & acted
+        self.episode_returns.extend(self._running[ended].tolist())
         self._running[step.done] = 0.0
 
 
 def _packed(rows: list[_Row], last_values: npt.NDArray[np.float32]) -> Rollout:
     """Stack T ticks of S lanes lane-major, and close every lane that is cut by the end."""
     ticks, lanes = len(rows), len(last_values)
-    terminated = _lane_major([row.step.terminated for row in rows])
-    truncated = _lane_major([row.step.truncated for row in rows]) & ~terminated
-    bootstrap = _lane_major([row.after for row in rows])
-    last = np.arange(1, lanes + 1) * ticks - 1
-    cut = last[~(terminated[last] | truncated[last])]
-    bootstrap[cut] = last_values[(cut + 1) // ticks - 1]
-    truncated[cut] = True
+    acted = np.stack([row.acted for row in rows], axis=1).reshape(-1)
+
+    def lane_major(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """T arrays of (S, ...) -> (N, ...): the rows of those who acted."""
+        stacked = np.stack(parts, axis=1)
+        return stacked.reshape(-1, *stacked.shape[2:])[acted]
+
+    terminated = lane_major([row.step.terminated for row in rows])
+    truncated = lane_major([row.step.truncated for row in rows]) & ~terminated
+    bootstrap = lane_major([row.after for row in rows])
+    # Position of every lane's last tick among the kept rows, for those who were there then.
+    last = (np.cumsum(acted) - 1).reshape(lanes, ticks)[:, -1]
+    going = np.flatnonzero(rows[-1].acted & ~(terminated[last] | truncated[last]))
+    bootstrap[last[going]] = last_values[going]
+    truncated[last[going]] = True
     ends = np.flatnonzero(terminated | truncated)
     return Rollout(
         observations={
-            key: _lane_major([row.seen[key] for row in rows]) for key in ("map", "features")
+            key: lane_major([row.seen[key] for row in rows]) for key in ("map", "features")
         },
-        action_mask=_lane_major([row.seen["action_mask"] for row in rows]),
-        actions=_lane_major([row.acts.actions for row in rows]),
-        rewards=_lane_major([row.step.rewards for row in rows]),
+        action_mask=lane_major([row.seen["action_mask"] for row in rows]),
+        actions=lane_major([row.acts.actions for row in rows]),
+        rewards=lane_major([row.step.rewards for row in rows]),
         terminations=terminated,
         truncations=truncated,
-        old_log_probs=_lane_major([row.acts.log_probs for row in rows]),
-        values=_lane_major([row.acts.values for row in rows]),
+        old_log_probs=lane_major([row.acts.log_probs for row in rows]),
+        values=lane_major([row.acts.values for row in rows]),
         bootstrap_values=bootstrap,
         segment_starts=np.concatenate([[0], ends[:-1] + 1]).astype(np.int64),
     )
-
-
-def _lane_major(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return T arrays of (S, ...) as one (S x T, ...)."""
-    stacked = np.stack(parts, axis=1)
-    return stacked.reshape(-1, *stacked.shape[2:])

@@ -10,7 +10,7 @@ from townlet_env.config.load import load_scenario
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import TrainingError
 from townlet_replay.training.config import TrainConfig
-from townlet_replay.training.harness import TrainingHarness, Watch
+from townlet_replay.training.harness import TrainingHarness, Watch, judge
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 if TYPE_CHECKING:
@@ -129,7 +129,13 @@ def _watch(config: TrainConfig, progress: Progress | None) -> Watch:
 
 
 def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
+    if config.tensorboard is not None:
+        raise TrainingError(
+            "learner 'native': expected no TensorBoard folder, found one; Stable-Baselines3's "
+            "learners write there, the native one writes telemetry with --ppo-log"
+        )
     harness = TrainingHarness(config, watch)
+    written = None
     try:
         if config.mode == "live":
             harness.run_live()
@@ -145,7 +151,7 @@ def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Wat
     finally:
         # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
         if config.checkpoint is not None and harness.result().records:
-            harness.save()
+            written = harness.save()
         harness.close()
     result = harness.result()
     verdict = result.objective
@@ -156,35 +162,50 @@ def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Wat
         epochs=len(result.records),
         steps=harness.steps,
         last=result.records[-1] if result.records else None,
-        checkpoint=config.checkpoint,
+        checkpoint=written,
     )
 
 
 def _train_sb3(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
-    from townlet_replay.training.sb3_runs import train_live, train_on_capture
+    from townlet_replay.training.sb3_runs import train_live, train_on_capture, zip_path
 
+    _check_sb3(config)
     records: list[EpochRecord] = []
 
     def keep(record: EpochRecord) -> None:
         records.append(record)
         watch(record)
 
-    if config.mode == "live":
+    verdict = None
+    if dataset is None:
         model = train_live(config, keep)
-    elif config.mode == "replay" and dataset is not None:
-        model = train_on_capture(config, dataset, keep)
     else:
-        raise TrainingError(
-            f"learner {config.learner!r}: expected mode replay or live, found {config.mode!r}; "
-            "the native learner knows the others"
-        )
-    path = config.checkpoint
+        # Judged like the native learner's, so that both refuse the same captures.
+        verdict = judge(dataset, "ppo", accept_bias=config.accept_bias)
+        model = train_on_capture(config, dataset, keep)
     return RunReport(
         config=config,
-        objective="ppo",
-        biased=config.accept_bias,
+        objective=None if verdict is None else verdict.name,
+        biased=verdict is not None and verdict.biased,
         epochs=len(records),
         steps=int(model.num_timesteps),
         last=records[-1] if records else None,
-        checkpoint=None if path is None else Path(path).with_suffix(".zip"),
+        checkpoint=None if config.checkpoint is None else zip_path(config.checkpoint),
     )
+
+
+def _check_sb3(config: TrainConfig) -> None:
+    """Refuse what Stable-Baselines3's learners cannot do, before anything is done."""
+    learner = f"learner {config.learner!r}"
+    if config.mode not in ("replay", "live"):
+        raise TrainingError(
+            f"{learner}: expected mode replay or live, found {config.mode!r}; the native learner "
+            "knows the others"
+        )
+    if config.objective == "bc":
+        raise TrainingError(f"{learner}: expected objective ppo, found 'bc'; clone with native")
+    if config.resume is not None:
+        raise TrainingError(
+            f"{learner}: expected a new run, found a checkpoint to resume; the native learner can, "
+            "a zip is continued with CapturePPO.load(...).feed(...) in Python"
+        )

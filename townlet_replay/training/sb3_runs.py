@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,17 +10,19 @@ from typing import Any
 
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from torch.utils.hooks import RemovableHandle
 
 from townlet_env.config.load import load_scenario
 from townlet_env.views.sb3 import TownletVecEnv
 from townlet_replay.dataset import ReplayDataset
-from townlet_replay.errors import CheckpointError, TrainingError
+from townlet_replay.errors import CaptureError, CheckpointError, TrainingError
+from townlet_replay.safe_files import write_files
 from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.records import Progress, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
-from townlet_replay.training.telemetry import TelemetryWriter
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 Watch = Callable[[EpochRecord], None]
@@ -96,18 +99,47 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _Scribe) -> None:
-    if config.tensorboard is not None:
-        model.set_logger(configure(str(config.tensorboard), ["tensorboard"]))
-    else:
-        model.set_logger(configure(None, []))
+    model.set_logger(_logger(config))
     try:
         model.learn(steps, callback=scribe)
     finally:
+        # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
+        if config.checkpoint is not None and scribe.updates:
+            save_model(config.checkpoint, model)
         scribe.close()
-        if config.checkpoint is not None:
-            path = Path(config.checkpoint).with_suffix(".zip")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            model.save(path)
+
+
+def _logger(config: TrainConfig) -> Logger:
+    if config.tensorboard is None:
+        return configure(None, [])
+    try:
+        return configure(str(config.tensorboard), ["tensorboard"])
+    except AssertionError as error:
+        raise TrainingError(
+            "TensorBoard logs were asked for, but tensorboard is not installed; install it, or use "
+            "--ppo-log"
+        ) from error
+
+
+def zip_path(path: Path) -> Path:
+    """Return where :func:`save_model` writes: ``path``, with ``.zip`` appended if missing."""
+    return path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip")
+
+
+def save_model(path: Path, model: OnPolicyAlgorithm) -> Path:
+    """Write the zip of a model, whole or not at all.
+
+    Raises:
+        CheckpointError: The disk refuses.
+    """
+    target = zip_path(path)
+    content = io.BytesIO()
+    model.save(content)
+    try:
+        write_files(target.parent, {target.name: content.getvalue()})
+    except CaptureError as error:
+        raise CheckpointError(str(error)) from error
+    return target
 
 
 class _Scribe(BaseCallback):
@@ -115,6 +147,9 @@ class _Scribe(BaseCallback):
 
     Its KL and clip fraction are those of the last epoch of an update; gradient norms it does not
     tell.
+
+    Attributes:
+        updates: Updates booked so far.
     """
 
     def __init__(
@@ -126,26 +161,26 @@ class _Scribe(BaseCallback):
         dataset: ReplayDataset | None,
     ) -> None:
         super().__init__()
-        log = config.telemetry
-        self._writer = (
-            None
-            if log.path is None
-            else TelemetryWriter(log.path, log.frequency, log.max_entries, log.version)
-        )
-        resumed = None if self._writer is None else self._writer.resumed
-        self._epoch = 0 if resumed is None else resumed.epoch
-        self._steps_before = 0 if resumed is None else resumed.steps
-        self._cycle = 0 if resumed is None else resumed.cycle_id
+        self.updates = 0
+        self._log = EpochLog(config.telemetry)
+        self._resumed = self._log.resumed
         self._watch = watch
         self._config = config
         self._baselines = baselines
         self._figures = town_figures([] if dataset is None else dataset.metrics)
         self._live = dataset is None
         self._rows = 0
+        self._gradient_steps = 0
         self._began = 0.0
+        self._hook: RemovableHandle | None = None
 
     def _on_training_start(self) -> None:
+        optimizer: Any = self.model.policy.optimizer
+        self._hook = optimizer.register_step_post_hook(self._count_step)
         self._began = time.perf_counter()
+
+    def _count_step(self, *_: object) -> None:
+        self._gradient_steps += 1
 
     def _on_step(self) -> bool:
         return True
@@ -164,46 +199,44 @@ class _Scribe(BaseCallback):
         said = dict(self.logger.name_to_value)
         if "train/loss" not in said or self._rows == 0:
             return
-        self._epoch += 1
+        self.updates += 1
         now = time.perf_counter()
         progress = Progress(
-            epoch=self._epoch,
-            steps=self._steps_before + self.num_timesteps,
-            cycle=self._cycle,
+            epoch=self._resumed.epoch + self.updates,
+            steps=self._resumed.steps + self.num_timesteps,
+            cycle=self._resumed.cycle_id,
             data_mode="rollout" if self._live else "replay",
             rollout_ticks=self._config.live.rollout_ticks if self._live else 0,
             seconds=now - self._began,
             learning_rate=said["train/learning_rate"],
         )
         self._began = now
+        policy, value = said["train/policy_gradient_loss"], said["train/value_loss"]
+        entropy, ppo = said["train/entropy_loss"], self._config.ppo
         record = EpochRecord(
             **progress.fields(),
             **self._baselines,
             **self._figures,
-            updates=self._gradient_steps(),
+            updates=self._gradient_steps,
             transitions=self._rows,
-            loss_policy=said["train/policy_gradient_loss"],
-            loss_value=said["train/value_loss"],
-            loss_entropy=said["train/entropy_loss"],
-            loss_total=said["train/loss"],
+            loss_policy=policy,
+            loss_value=value,
+            loss_entropy=entropy,
+            # Stable-Baselines3 logs the loss of its last minibatch; this is the mean of all.
+            loss_total=policy + ppo.ent_coef * entropy + ppo.vf_coef * value,
             clip_fraction=said["train/clip_fraction"],
             kl_divergence=said["train/approx_kl"],
         )
-        if self._writer is not None:
-            self._writer.write(record)
+        self._gradient_steps = 0
+        self._log.write(record)
         if self._watch is not None:
             self._watch(record)
 
-    def _gradient_steps(self) -> int:
-        """Return the minibatches of all epochs; an early stop may have left some out."""
-        said = self.logger.name_to_value
-        size = int(said.get("train/batch_size", self._config.ppo.minibatch_size))
-        return -(-self._rows // size) * self._config.ppo.epochs
-
     def close(self) -> None:
-        """Finish the log."""
-        if self._writer is not None:
-            self._writer.close()
+        """Finish the log and leave the optimizer alone."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._log.close()
 
 
 def load_model(path: Path) -> OnPolicyAlgorithm:
