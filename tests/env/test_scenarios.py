@@ -1,0 +1,265 @@
+"""The catalogue: every story does what its claims say, and the claims can fail."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from little_towns import done, happened, little_town, scripted, with_policy
+
+from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.errors import ConfigError
+from townlet_env.sim.ids import REWARD_COMPONENTS, ShiftState
+from townlet_env.story import check_story, run_story
+
+LENGTHS = {
+    "kitchen_breakfast": 60,
+    "queue_conflict": 120,
+    "employment_punctuality": 80,
+    "rivalry_decay": 120,
+    "observation_baseline": 20,
+}
+LIVELY = [name for name in LENGTHS if name != "observation_baseline"]
+CLIP = REWARD_COMPONENTS.index("clip")
+
+
+def story_of(name: str, seed: int | None = None):
+    return run_story(load_scenario(name), seed)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2, 3])
+@pytest.mark.parametrize("name", list_scenarios())
+def test_every_claim_holds_whatever_the_seed(name, seed):
+    config = load_scenario(name)
+    results = check_story(config, run_story(config, seed))
+    assert len(results) == len(config.expect) > 0
+    assert [f"{r.claim}: {r.found}" for r in results if not r.held] == []
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_the_classics_have_their_length_and_nothing_illegal_is_done(name):
+    story = story_of(name)
+    assert story.ticks == LENGTHS[name]
+    assert not story.illegal.any()
+
+
+@pytest.mark.parametrize("policy", ["as told", "idle", "random"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_no_reward_is_ever_clipped(name, policy):
+    config = load_scenario(name)
+    story = run_story(config if policy == "as told" else with_policy(config, policy))
+    assert (story.components[:, :, CLIP] == 0.0).all()
+    total = story.components.astype(np.float64).sum(axis=-1)
+    np.testing.assert_allclose(total, story.rewards, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LIVELY)
+def test_rewards_differ_between_residents_ticks_and_conduct(name):
+    config = load_scenario(name)
+    told = run_story(config)
+    returns = told.rewards.sum(axis=0)
+    assert len(set(returns.tolist())) == len(returns)
+    assert len(np.unique(told.rewards)) > 10
+    for policy in ("idle", "random"):
+        other = run_story(with_policy(config, policy)).rewards.sum(axis=0)
+        assert (returns > other + 0.3).all(), policy
+
+
+def test_kitchen_residents_take_turns():
+    story = story_of("kitchen_breakfast")
+    spans = []
+    for who in ("alice", "bob"):
+        for what in ("eat_meal", "cook_meal"):
+            started, finished = (
+                next(
+                    e.tick
+                    for tick in story.events
+                    for e in tick
+                    if (e.event, e.by, e.affordance) == (event, who, what)
+                )
+                for event in ("affordance_started", "affordance_finished")
+            )
+            spans.append((what, started, finished))
+    for what, ticks in (("eat_meal", 15), ("cook_meal", 25)):
+        first, second = sorted((a, b) for w, a, b in spans if w == what)
+        assert first[1] < second[0]  # never two at once
+        assert [b - a + 1 for a, b in (first, second)] == [ticks, ticks]
+
+
+def test_waiting_never_evicts_whoever_uses_the_shower():
+    story = story_of("queue_conflict")
+    runs = sorted(
+        (started, finished)
+        for who in ("anna", "ben", "cleo")
+        for started, finished in zip(
+            happened(story, "affordance_started", who),
+            happened(story, "affordance_finished", who),
+            strict=True,
+        )
+    )
+    assert [finished - started + 1 for started, finished in runs] == [20, 20, 20]
+    assert all(one[1] < other[0] for one, other in pairwise(runs))
+    conflicts = happened(story, "queue_conflict")
+    assert any(runs[0][0] <= tick <= runs[0][1] for tick in conflicts)  # somebody waited meanwhile
+    busy = story.names.features.index("busy")
+    assert all(story.features[tick, :, busy].sum() <= 1 for tick in range(story.ticks + 1))
+
+
+def test_dawn_is_on_time_and_erin_late():
+    story = story_of("employment_punctuality")
+    dawn, erin = (story.names.residents.index(name) for name in ("dawn", "erin"))
+    assert set(story.shift_state[21:70, dawn]) == {ShiftState.ON_TIME}
+    assert set(story.shift_state[27:70, erin]) == {ShiftState.LATE}
+    wage = story.components[:, :, REWARD_COMPONENTS.index("wage")]
+    worked = [(wage[:, who] > 0).sum() for who in (dawn, erin)]
+    assert worked[0] == 50  # from 9:00 to 9:50
+    assert 30 < worked[1] < 40
+    assert wage[:, dawn].sum() == pytest.approx(1.0, abs=1e-5)
+    # Five ticks' wages are withheld from erin, who also came after half an hour.
+    assert story.wallet[-1, erin] - 1.0 == pytest.approx(worked[1] * 0.02, abs=1e-5)
+    assert story.rewards[:, dawn].sum() > story.rewards[:, erin].sum() + 0.3
+
+
+def test_rivalry_rises_above_the_threshold_and_falls_below_half_its_peak():
+    config, story = load_scenario("rivalry_decay"), story_of("rivalry_decay")
+    course = story.rivalry[:, 0, 1]
+    peak = int(course.argmax())
+    assert course[0] == 0.0
+    assert course[peak] > config.ties.avoid_threshold
+    assert course[-1] < 0.5 * course[peak]
+    courtesies = happened(story, "courtesy")
+    assert courtesies
+    assert all(course[tick] < course[tick - 1] - 0.1 for tick in courtesies)
+    decays = [t for t in range(96, 121) if course[t] < course[t - 1]]
+    assert len(decays) == 25  # with nobody around it just fades
+
+
+def test_the_frozen_town_rewards_exactly_zero_and_shows_only_the_clock():
+    story = story_of("observation_baseline")
+    assert (story.rewards == 0.0).all()
+    assert (story.components == 0.0).all()
+    assert (story.maps == story.maps[0]).all()
+    assert story.maps[0].any()
+    moving = {
+        name
+        for name, column in zip(story.names.features, story.features[:, 0].T, strict=True)
+        if (column != column[0]).any()
+    }
+    assert moving == {"time_sin", "time_cos", "episode_progress", "context_reset"}
+
+
+def test_a_story_is_the_same_every_time_and_another_with_another_seed():
+    one, again, other = (story_of("kitchen_breakfast", seed) for seed in (3, 3, 4))
+    for field in ("features", "maps", "rewards", "actions", "rivalry", "wallet"):
+        assert (getattr(one, field) == getattr(again, field)).all()
+    assert one.events == again.events
+    config = with_policy(load_scenario("kitchen_breakfast"), "random")
+    assert (run_story(config, 3).actions != run_story(config, 4).actions).any()
+    assert other.ticks == one.ticks
+
+
+# Claims must be able to fail, and say what they found.
+
+DIRTY = {"needs": {"hygiene": 0.5}}
+WALK = scripted("ana", (1, 2), {"go": [8, 2]}, {"use": "use_shower"}, **DIRTY)
+IDLER = {"id": "bo", "cell": [4, 3], "policy": "idle", **DIRTY}
+
+
+def judged(tmp_path, claim):
+    config = little_town(tmp_path, [WALK, IDLER], expect=[claim])
+    (result,) = check_story(config)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("claim", "held", "found"),
+    [
+        ({"event": "affordance_finished", "by": "ana", "equals": 1}, True, "1 times, at ticks"),
+        ({"event": "affordance_finished", "by": "bo", "at_least": 1}, False, "0 times"),
+        ({"event": "affordance_finished", "object": "bed", "at_least": 1}, False, "0 times"),
+        ({"event": "affordance_finished", "less_than": 1}, False, "1 times"),
+        ({"resident": "ana", "field": "x", "at": 3, "is": 4}, True, "4 at tick 3"),
+        ({"resident": "ana", "field": "x", "at": 3, "is": 5}, False, "4 at tick 3"),
+        ({"resident": "ana", "field": "wallet", "at_most": 4.91}, True, "4.9000 at tick 100"),
+        ({"resident": "ana", "field": "wallet", "at_least": 5}, False, "4.9000"),
+        ({"resident": "ana", "field": "hygiene", "more_than": "bo"}, True, "bo 0.3000"),
+        ({"resident": "ana", "field": "hygiene", "less_than": "bo"}, False, "bo 0.3000"),
+        (
+            {"resident": "bo", "field": "hygiene", "more_than_at_start": True},
+            False,
+            "1.0000 at the",
+        ),
+        ({"resident": "bo", "field": "shift_state", "is": "off"}, True, "off at tick 100"),
+        ({"resident": "bo", "field": "alive", "is": True}, True, "True"),
+        ({"resident": "bo", "field": "last_wait", "at": 9, "is": 1.0}, True, "1.0000 at tick 9"),
+        ({"tie": ["ana", "bo"], "field": "rivalry", "peak_at_most": 0}, True, "peak 0.000"),
+        ({"tie": ["ana", "bo"], "field": "trust", "end_at_least": 0.1}, False, "end 0.000"),
+        ({"tie": ["ana", "bo"], "field": "rivalry", "peak_at_least": 0.1}, False, "peak 0.000"),
+        ({"reward": {"by": "ana"}, "more_than_of": "bo"}, True, "bo "),
+        ({"reward": {"by": "bo"}, "more_than_of": "ana"}, False, "ana "),
+        ({"reward": {"by": "ana", "component": "wage"}, "equals": 0}, True, "0.0000 in sum"),
+        ({"reward": {"by": "ana"}, "equals": 0, "every_tick": True}, False, "per tick"),
+        ({"constant": {"by": "ana", "view": "map"}}, False, "first changed at tick 1"),
+        ({"constant": {"by": "bo", "view": "features"}}, False, "need_hunger"),
+        (
+            {"constant": {"by": "bo", "view": "features", "except": ["clock", "needs", "social"]}},
+            False,
+            "shower_queue changed",
+        ),
+        (
+            {
+                "constant": {
+                    "by": "bo",
+                    "view": "features",
+                    "except": ["clock", "needs", "social", "places"],
+                }
+            },
+            True,
+            "never changed",
+        ),
+    ],
+)
+def test_claims_are_held_against_the_run(tmp_path, claim, held, found):
+    result = judged(tmp_path, claim)
+    assert found in result.found
+    assert result.held is held
+    first = next(iter(claim))
+    assert result.claim.startswith(f"{{{first}: ")
+
+
+@pytest.mark.parametrize(
+    ("claim", "sentence"),
+    [
+        (
+            {"event": "exit", "by": "anna", "equals": 0},
+            "unknown resident 'anna'; did you mean 'ana'",
+        ),
+        ({"event": "exit", "object": "bedd", "equals": 0}, "unknown object 'bedd'; did you mean"),
+        ({"event": "exit", "affordance": "eat", "equals": 0}, "unknown affordance 'eat'"),
+        (
+            {"resident": "ana", "field": "hungr", "is": 0},
+            "unknown field 'hungr'; did you mean 'hunger'",
+        ),
+        (
+            {"resident": "ana", "field": "x", "at": 101, "is": 0},
+            "expected a tick up to 100, found 101",
+        ),
+        ({"tie": ["ana", "boo"], "field": "trust", "end_at_most": 1}, "unknown resident 'boo'"),
+        (
+            {"constant": {"by": "bo", "view": "features", "except": ["clok"]}},
+            "unknown feature group 'clok'; did you mean 'clock'",
+        ),
+    ],
+)
+def test_claims_about_what_is_not_there_are_refused(tmp_path, claim, sentence):
+    with pytest.raises(ConfigError) as caught:
+        judged(tmp_path, claim)
+    assert sentence in str(caught.value)
+    assert "little: expect: {" in str(caught.value)
+
+
+def test_a_story_holds_states_before_and_after_every_tick(tmp_path):
+    story = run_story(little_town(tmp_path, [WALK, IDLER], ticks=10))
+    assert story.ticks == len(story.events) == len(story.actions) == 10
+    assert len(story.x) == len(story.features) == len(story.maps) == 11
+    assert done(story, "ana")[0] == "move:east"
+    assert story.x[:3, 0].tolist() == [1, 2, 3]
