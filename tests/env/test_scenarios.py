@@ -186,7 +186,7 @@ def judged(tmp_path, claim):
         (
             {"resident": "bo", "field": "hygiene", "more_than_at_start": True},
             False,
-            "1.0000 at the",
+            "0.5000 at the",
         ),
         ({"resident": "bo", "field": "shift_state", "is": "off"}, True, "off at tick 100"),
         ({"resident": "bo", "field": "alive", "is": True}, True, "True"),
