@@ -34,7 +34,7 @@ from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
 from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
-from townlet_replay.training.records import DataMode, Progress, bc_record, ppo_record
+from townlet_replay.training.records import DataMode, Progress, bc_record, check_moved, ppo_record
 from townlet_replay.training.rollout_buffer import RolloutBuffer
 from townlet_replay.training.telemetry_schema import EpochRecord
 
@@ -298,7 +298,10 @@ class TrainingHarness:
         mode, ticks, began = origin
         seconds = time.perf_counter() - began
         progress = self._progress(mode, ticks, seconds, self.config.ppo.learning_rate)
-        self._book(ppo_record(stats, progress, baselines, samples))
+        record = ppo_record(stats, progress, baselines, samples)
+        if not self._records:
+            check_moved(record, self.config.ppo.target_kl)
+        self._book(record)
 
     def _progress(
         self, mode: DataMode, ticks: int, seconds: float, learning_rate: float

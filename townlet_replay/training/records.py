@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from townlet_replay.errors import TrainingError
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.bc import BCEpoch
 from townlet_replay.training.ppo import UpdateStats
@@ -106,6 +107,20 @@ def bc_record(
         grad_norm=epoch.grad_norm,
         batch_entropy_mean=epoch.entropy,
     )
+
+
+def check_moved(first: EpochRecord, target_kl: float | None) -> None:
+    """Refuse to go on when the KL stop let the first update of a run take no step at all.
+
+    Raises:
+        TrainingError: Nothing was learnt, and nothing would be.
+    """
+    if first.updates == 0:
+        raise TrainingError(
+            "expected a learner near who acted in the capture, found that no gradient step could "
+            f"be taken: k3 {first.kl_divergence:.3g} is above 1.5 times target_kl {target_kl}; "
+            "raise target_kl, or clone the capture first"
+        )
 
 
 def town_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from townlet_replay.errors import CaptureError, CheckpointError, TrainingError
 from townlet_replay.safe_files import write_files
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
-from townlet_replay.training.records import Progress, town_figures
+from townlet_replay.training.records import Progress, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
 from townlet_replay.training.telemetry_schema import EpochRecord
 
@@ -39,6 +40,7 @@ def train_on_capture(
             learner does not know.
     """
     learner = CaptureMaskablePPO if _is_masked(config) else CapturePPO
+    _check_minibatches(config)
     model = learner.from_dataset(dataset, accept_bias=config.accept_bias, **_settings(config))
     rows = sum(entry.timesteps for entry in dataset.metas)
     scribe = _Scribe(config, watch, baselines=dataset.baselines(), dataset=dataset)
@@ -51,16 +53,38 @@ def train_live(config: TrainConfig, watch: Watch | None = None) -> OnPolicyAlgor
 
     Raises:
         ConfigError: The scenario is unknown or wrong.
-        TrainingError: The learner is not one of Stable-Baselines3.
+        TrainingError: The learner is not one of Stable-Baselines3, or a minibatch of a lone row
+            would make its weights NaN.
     """
     from sb3_contrib import MaskablePPO
 
     live = config.live
-    env = TownletVecEnv(load_scenario(config.scenario), live.num_worlds, seed=config.seed)
     learner = MaskablePPO if _is_masked(config) else PPO
-    model = learner("MultiInputPolicy", env, n_steps=live.rollout_ticks, **_settings(config))
+    env = TownletVecEnv(load_scenario(config.scenario), live.num_worlds, seed=config.seed)
+    _check_minibatches(config, env.num_envs * live.rollout_ticks)
+    with warnings.catch_warnings():
+        # A shorter last minibatch is what the native learner has as well.
+        warnings.filterwarnings("ignore", "You have specified a mini-batch size", UserWarning)
+        model = learner("MultiInputPolicy", env, n_steps=live.rollout_ticks, **_settings(config))
     _learn(model, config, live.steps, _Scribe(config, watch, baselines={}, dataset=None))
     return model
+
+
+def _check_minibatches(config: TrainConfig, rows: int | None = None) -> None:
+    """Refuse minibatches whose advantages have no deviation to be divided by.
+
+    Args:
+        config: The settings.
+        rows: Of a live update; captures know how to cut theirs.
+    """
+    size = config.ppo.minibatch_size
+    alone = rows is not None and (rows == 1 or (_is_masked(config) and rows % size == 1))
+    if config.ppo.normalize_advantage and (size == 1 or alone):
+        cut = f"minibatch_size {size}" if rows is None else f"{rows} rows by minibatch_size {size}"
+        raise TrainingError(
+            f"learner {config.learner!r}: expected minibatches of two rows or more, found a lone "
+            f"row with {cut}; change it, or the rows of an update"
+        )
 
 
 def _is_masked(config: TrainConfig) -> bool:
@@ -199,10 +223,9 @@ class _Scribe(BaseCallback):
         said = dict(self.logger.name_to_value)
         if "train/loss" not in said or self._rows == 0:
             return
-        self.updates += 1
         now = time.perf_counter()
         progress = Progress(
-            epoch=self._resumed.epoch + self.updates,
+            epoch=self._resumed.epoch + self.updates + 1,
             steps=self._resumed.steps + self.num_timesteps,
             cycle=self._resumed.cycle_id,
             data_mode="rollout" if self._live else "replay",
@@ -227,6 +250,9 @@ class _Scribe(BaseCallback):
             clip_fraction=said["train/clip_fraction"],
             kl_divergence=said["train/approx_kl"],
         )
+        if self.updates == 0:
+            check_moved(record, ppo.target_kl)
+        self.updates += 1
         self._gradient_steps = 0
         self._log.write(record)
         if self._watch is not None:
