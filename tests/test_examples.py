@@ -1,0 +1,63 @@
+"""The examples run, stay short, and show what they say they show."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_town_is_played_and_told(capsys):
+    happened = load("play_town").main()
+    assert happened["queue_conflict"] > 0
+    assert "anna: return -" in capsys.readouterr().out
+
+
+def test_another_environment_is_recorded_and_read_with_numpy(tmp_path):
+    mean = load("record_any_environment").main(tmp_path / "spread", episodes=2)
+    assert np.isfinite(mean)
+    assert len(list((tmp_path / "spread").glob("*.npz"))) == 2 * 3
+
+
+def test_a_clone_beats_chance_and_training_goes_on(tmp_path):
+    example = load("clone_then_improve")
+    scores = example.main(tmp_path / "noisy", episodes=12, live_steps=1024)
+    assert scores["cloned"] > scores["random"]
+    assert scores["script"] > scores["random"]
+    assert len(scores) == 4
+
+
+def test_maskable_ppo_trains_live():
+    model = load("sb3_live").main(steps=240, num_worlds=2)
+    assert model.num_timesteps == 240
+    assert model._n_updates > 0
+
+
+def test_maskable_ppo_trains_on_a_capture(tmp_path):
+    watch = load("capture_to_sb3").main(tmp_path / "policy", episodes=2)
+    assert len(watch.seen) == 2 * 3
+    assert all(np.isfinite(watch.seen))
+
+
+def test_an_own_scenario_with_an_own_policy_proves_its_story(tmp_path):
+    results = load("own_scenario").main(tmp_path / "two_on_a_bench.yaml")
+    assert [result.claim for result in results if not result.held] == []
+    assert len(results) == 3
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_short(example):
+    assert len(example.read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_there_are_at_most_six():
+    assert len(list(EXAMPLES.glob("*.py"))) <= 6
