@@ -11,7 +11,7 @@ from pathlib import Path
 import naive_views
 import numpy as np
 import pytest
-from env.worlds import CORRIDOR, HOUSE, Scenario, build, legal_order, scenario, stages
+from env.worlds import CORRIDOR, HOUSE, PATIENCE, Scenario, build, legal_order, scenario, stages
 from hypothesis import given, settings
 from naive_town import read_town
 
@@ -52,7 +52,7 @@ def test_a_world_does_not_know_the_batch_it_is_in(name):
     town, rng = scenario(name), np.random.default_rng(1)
     many = open_batch(town, [10, 11, 12, 13, 14, 15, 16, 2**64 - 1])
     alone = open_batch(town, [13])
-    for _ in range(1000):
+    for _ in range(1000 // PATIENCE):
         orders = wild_orders(many, rng)
         step, other = many.step(orders), alone.step(orders[3:4])
         assert many.digest(3) == alone.digest(0)
@@ -211,7 +211,7 @@ def futures(batch: WorldBatch) -> list[tuple[str, bytes]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40 // PATIENCE, deadline=None)
 @given(stages(strays=False))
 def test_the_mask_is_exact(stage):
     """Everybody waits but one, who tries every action: legal does something, illegal nothing."""
@@ -300,7 +300,7 @@ def assert_sound_outcome(batch: WorldBatch, reward: np.ndarray) -> None:
 def test_nothing_breaks_in_a_thousand_random_ticks(name, seed):
     town, rng = scenario(name), np.random.default_rng(seed)
     batch = open_batch(town, [seed * 2, seed * 2 + 1])
-    for tick in range(1000):
+    for tick in range(1000 // PATIENCE):
         step = batch.step(wild_orders(batch, rng))
         assert_sound_outcome(batch, step.reward)
         for w in range(2):
@@ -317,11 +317,12 @@ def test_random_play_meets_every_event():
     seen = set()
     for name in NAMES:
         batch, rng = open_batch(scenario(name), list(range(12))), np.random.default_rng(8)
-        for _ in range(300):
+        for _ in range(300 // PATIENCE):
             batch.step(wild_orders(batch, rng))
             seen |= {event.event for w in range(12) for event in batch.events(w)}
     later = {"exit", "affordance_failed"}  # nobody leaves, and the lights stay on
-    assert seen == {kind.name.lower() for kind in EventKind} - later
+    expected = {kind.name.lower() for kind in EventKind} - later
+    assert seen == expected if PATIENCE == 1 else seen <= expected
 
 
 def test_who_is_pushed_aside_does_not_start_from_afar():

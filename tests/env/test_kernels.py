@@ -12,8 +12,8 @@ import naive_town
 import naive_views
 import numpy as np
 import pytest
-from env.worlds import Stage, random_stage, scenario, stages
-from hypothesis import HealthCheck, given, settings
+from env.worlds import PATIENCE, Stage, random_stage, scenario, stages
+from hypothesis import given, settings
 from naive_town import Happening, Tick, Town
 
 from townlet_env.sim.batch import WorldBatch
@@ -34,11 +34,7 @@ from townlet_env.sim.places import OBJECT, OCCUPANT_SHIFT, RESERVED, WALL
 
 TOLERANCE = 4e-6  # float32 against float64
 
-often = settings(
-    max_examples=120,
-    deadline=None,
-    suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow],
-)
+often = settings(max_examples=120 // PATIENCE, deadline=None)
 
 
 def flat(value: Any, at: str = "") -> dict[str, Any]:
@@ -232,7 +228,7 @@ def test_whole_ticks(name):
     plan, rng = town.plan, np.random.default_rng(5)
     batch = WorldBatch(plan, 1)
     batch.reset([11])
-    for _ in range(60 if name == "crowd" else 250):
+    for _ in range((60 if name == "crowd" else 250) // PATIENCE):
         mask = batch.views.action_mask[0].copy()
         orders = [int(rng.choice(np.flatnonzero(row))) for row in mask]
         twin = naive_town.read_town(town.ground, batch.worlds[0])

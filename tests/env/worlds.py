@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import naive_town
+import numba
 import numpy as np
 from hypothesis import strategies as st
 from naive_town import Ground
@@ -25,6 +26,10 @@ from townlet_env.sim.kernels.observe_mask import observe_mask
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.snapshot import restore_grid
 from townlet_env.sim.state import Records, allocate, outcome_dtype, world_dtype
+
+# Without its compiler (NUMBA_DISABLE_JIT=1, which is how coverage is counted) a tick takes long.
+PATIENCE = 20 if numba.config.DISABLE_JIT else 1
+
 
 COMMON: dict[str, Any] = {
     "description": "A town for tests.",
