@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3 import PPO
+from stable_baselines3.common import logger
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -136,13 +137,12 @@ def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _S
 def _logger(config: TrainConfig) -> Logger:
     if config.tensorboard is None:
         return configure(None, [])
-    try:
-        return configure(str(config.tensorboard), ["tensorboard"])
-    except AssertionError as error:
+    if logger.SummaryWriter is None:
         raise TrainingError(
             "TensorBoard logs were asked for, but tensorboard is not installed; install it, or use "
             "--ppo-log"
-        ) from error
+        )
+    return configure(str(config.tensorboard), ["tensorboard"])
 
 
 def zip_path(path: Path) -> Path:
