@@ -161,7 +161,7 @@ def test_a_story_is_the_same_every_time_and_another_with_another_seed():
 
 DIRTY = {"needs": {"hygiene": 0.5}}
 WALK = scripted("ana", (1, 2), {"go": [8, 2]}, {"use": "use_shower"}, **DIRTY)
-IDLER = {"id": "bo", "cell": [4, 3], "policy": "idle", **DIRTY}
+IDLER = {"id": "bo", "cell": [4, 3], "policy": "idle", "ties": {"ana": {"rivalry": 0.4}}, **DIRTY}
 
 
 def judged(tmp_path, claim):
@@ -194,6 +194,12 @@ def judged(tmp_path, claim):
         ({"tie": ["ana", "bo"], "field": "rivalry", "peak_at_most": 0}, True, "peak 0.000"),
         ({"tie": ["ana", "bo"], "field": "trust", "end_at_least": 0.1}, False, "end 0.000"),
         ({"tie": ["ana", "bo"], "field": "rivalry", "peak_at_least": 0.1}, False, "peak 0.000"),
+        ({"tie": ["bo", "ana"], "field": "rivalry", "end_at_most_of_peak": 0.9}, True, "end 0.350"),
+        (
+            {"tie": ["bo", "ana"], "field": "rivalry", "end_at_most_of_peak": 0.8},
+            False,
+            "end 0.350",
+        ),
         ({"reward": {"by": "ana"}, "more_than_of": "bo"}, True, "bo "),
         ({"reward": {"by": "bo"}, "more_than_of": "ana"}, False, "ana "),
         ({"reward": {"by": "ana", "component": "wage"}, "equals": 0}, True, "0.0000 in sum"),
@@ -201,7 +207,13 @@ def judged(tmp_path, claim):
         ({"constant": {"by": "ana", "view": "map"}}, False, "first changed at tick 1"),
         ({"constant": {"by": "bo", "view": "features"}}, False, "need_hunger"),
         (
-            {"constant": {"by": "bo", "view": "features", "except": ["clock", "needs", "social"]}},
+            {
+                "constant": {
+                    "by": "bo",
+                    "view": "features",
+                    "except": ["clock", "needs", "social", "ties"],
+                }
+            },
             False,
             "shower_queue changed",
         ),
@@ -210,7 +222,7 @@ def judged(tmp_path, claim):
                 "constant": {
                     "by": "bo",
                     "view": "features",
-                    "except": ["clock", "needs", "social", "places"],
+                    "except": ["clock", "needs", "social", "ties", "places"],
                 }
             },
             True,

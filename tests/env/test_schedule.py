@@ -111,6 +111,24 @@ def test_use_waits_in_line_without_pushing_and_takes_its_turn(tmp_path):
     assert not happened(story, "queue_rotated")
 
 
+def test_who_waits_in_a_corridor_does_not_push_those_in_front(tmp_path):
+    town = little_town(
+        tmp_path,
+        [
+            scripted("a", (2, 1), {"use": "use_shower"}),
+            scripted("b", (3, 1), {"wait": 2}, {"use": "use_shower"}),
+            scripted("c", (4, 1), {"wait": 4}, {"use": "use_shower"}),
+        ],
+        map="#######\n#H....#\n#######\n",
+        legend={"H": "shower"},
+    )
+    story = run_story(town)
+    first = happened(story, "affordance_finished", "a")[0]
+    swaps = happened(story, "ghost_step") + happened(story, "move_blocked")
+    assert all(tick > first for tick in swaps)
+    assert len(happened(story, "affordance_finished")) == 3  # who stands in the way is swapped then
+
+
 def test_use_asks_again_after_it_lost_its_place(tmp_path):
     town = little_town(tmp_path, [scripted("ana", (6, 2), {"use": "use_shower"})], ticks=60)
     batch, crew = opened(town)
@@ -327,6 +345,18 @@ def test_a_schedule_goes_on_from_its_memory(tmp_path):
     for _ in range(60):
         assert act(batch, crew) == act(twin, other)
     assert batch.digest() == twin.digest()
+
+
+def test_a_single_action_that_went_out_is_not_repeated_from_memory(tmp_path):
+    moves = [{"move": way} for way in ("east", "south", "west", "north", "east")]
+    town = little_town(tmp_path, [scripted("ana", (4, 2), *moves)], ticks=20)
+    batch, crew = opened(town)
+    for _ in range(8):
+        fresh = Crew(town, batch.plan)
+        fresh.set_memory(crew.get_memory(0), 0)
+        crew = fresh
+        act(batch, crew)
+    assert (batch.worlds[0].x[0], batch.worlds[0].y[0]) == (5, 2)
 
 
 def test_nothing_illegal_is_ever_ordered(tmp_path):
