@@ -22,6 +22,8 @@ from townlet_replay.cli.scenarios import app as scenarios
 from townlet_replay.cli.telemetry import app as telemetry
 from townlet_replay.cli.train import train
 
+INTERRUPTED = 130  # how Typer ends after Ctrl-C: 128 + SIGINT
+
 app = typer.Typer(
     name="townlet",
     help="Record the town, replay it, train on the recordings, and compare.",
@@ -48,9 +50,10 @@ def run() -> None:
     except TownletError as error:
         stderr.print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        stderr.print("interrupted; what was complete is on disk", highlight=False)
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:
+            stderr.print("interrupted; what was complete is on disk", highlight=False)
+        raise
 
 
 def _plain(text: str) -> str:

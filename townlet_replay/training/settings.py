@@ -20,4 +20,4 @@ AtLeastOne = Annotated[int, AfterValidator(_at_least_one)]
 class Settings(BaseModel):
     """Base of learner settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
