@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -313,7 +315,7 @@ def test_a_training_file_and_what_wins_over_it(tmp_path):
 
 
 def test_what_a_learner_of_stable_baselines3_cannot_do_is_refused(tmp_path, capture, monkeypatch):
-    monkeypatch.setattr("stable_baselines3.common.logger.SummaryWriter", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     base = {"learner": "sb3-maskable", "capture_dir": capture, "checkpoint": tmp_path / "w.zip"}
     for settings, message in [
         ({"mode": "bc"}, "expected mode replay or live, found 'bc'"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from townlet_replay.training.telemetry_schema import EpochRecord
 
 
 class Mode(StrEnum):
@@ -122,8 +125,9 @@ def train(
 
     import torch
 
-    from townlet_replay.cli.console import bars
+    from townlet_replay.cli.console import bar
     from townlet_replay.training.config import load_train_config
+    from townlet_replay.training.run import total_work, work_done
     from townlet_replay.training.run import train as run
 
     torch.set_num_threads(threads)
@@ -171,12 +175,18 @@ def train(
         },
     }
     settings = load_train_config(config, _given(changes))
-    with bars() as progress:
-        report = run(settings, progress)
+    with bar(settings.mode, total_work(settings)) as progress:
+        report = run(
+            settings, lambda record: progress.advance(work_done(settings, record), _loss(record))
+        )
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1))
     else:
         typer.echo(report.text())
+
+
+def _loss(record: EpochRecord) -> str:
+    return "" if record.loss_policy is None else f"policy loss {record.loss_policy:.4f}"
 
 
 def _given(changes: dict[str, Any]) -> dict[str, Any]:

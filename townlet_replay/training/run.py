@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
@@ -12,9 +12,6 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness, Watch, judge
 from townlet_replay.training.telemetry_schema import EpochRecord
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 MODES_ON_CAPTURES = ("replay", "bc", "mixed")
 
@@ -67,21 +64,40 @@ class RunReport(NamedTuple):
         return "\n".join(lines)
 
 
-def train(config: TrainConfig, progress: Progress | None = None) -> RunReport:
+def train(config: TrainConfig, watch: Watch | None = None) -> RunReport:
     """Train as the settings say.
 
     Args:
         config: The settings.
-        progress: Where a bar is drawn.
+        watch: Called with the record of every epoch, to show progress.
 
     Raises:
         TownletError: Settings, capture, checkpoint or log are wrong; nothing is written then.
     """
     dataset = _dataset(config)
-    watch = _watch(config, progress)
     if config.learner == "native":
         return _train_native(config, dataset, watch)
     return _train_sb3(config, dataset, watch)
+
+
+def total_work(config: TrainConfig) -> int:
+    """Return what a progress bar counts to: passes, cycles, or live steps."""
+    total: dict[str, int] = {
+        "replay": config.epochs,
+        "bc": config.bc.epochs,
+        "rollout": config.rollout.cycles,
+        "mixed": config.rollout.cycles,
+        "live": config.live.steps,
+    }
+    return total[config.mode]
+
+
+def work_done(config: TrainConfig, record: EpochRecord) -> int:
+    """Return how far one record brings a run, in the unit of :func:`total_work`."""
+    if config.mode == "live":
+        return record.transitions
+    # A mixed cycle has a part on the capture, which does not count, and one on a rollout.
+    return int(config.mode != "mixed" or record.rollout_ticks > 0)
 
 
 def _dataset(config: TrainConfig) -> ReplayDataset | None:
@@ -105,30 +121,9 @@ def _dataset(config: TrainConfig) -> ReplayDataset | None:
     return ReplayDataset(settings)
 
 
-def _watch(config: TrainConfig, progress: Progress | None) -> Watch:
-    """Return what shows a record; the bar counts epochs, cycles or live steps."""
-    total: dict[str, int] = {
-        "replay": config.epochs,
-        "bc": config.bc.epochs,
-        "rollout": config.rollout.cycles,
-        "mixed": config.rollout.cycles,
-        "live": config.live.steps,
-    }
-    task = None
-    if progress is not None:
-        task = progress.add_task(config.mode, total=total[config.mode], note="")
-
-    def watch(record: EpochRecord) -> None:
-        if progress is None or task is None:
-            return
-        advance = record.transitions if config.mode == "live" else 1
-        loss = "" if record.loss_policy is None else f"policy loss {record.loss_policy:.4f}"
-        progress.update(task, advance=advance, note=loss)
-
-    return watch
-
-
-def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
+def _train_native(
+    config: TrainConfig, dataset: ReplayDataset | None, watch: Watch | None
+) -> RunReport:
     if config.tensorboard is not None:
         raise TrainingError(
             "learner 'native': expected no TensorBoard folder, found one; Stable-Baselines3's "
@@ -166,7 +161,9 @@ def _train_native(config: TrainConfig, dataset: ReplayDataset | None, watch: Wat
     )
 
 
-def _train_sb3(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch) -> RunReport:
+def _train_sb3(
+    config: TrainConfig, dataset: ReplayDataset | None, watch: Watch | None
+) -> RunReport:
     from townlet_replay.training.sb3_runs import train_live, train_on_capture, zip_path
 
     _check_sb3(config)
@@ -174,7 +171,8 @@ def _train_sb3(config: TrainConfig, dataset: ReplayDataset | None, watch: Watch)
 
     def keep(record: EpochRecord) -> None:
         records.append(record)
-        watch(record)
+        if watch is not None:
+            watch(record)
 
     verdict = None
     if dataset is None:

@@ -6,11 +6,11 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3 import PPO
-from stable_baselines3.common import logger
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -137,7 +137,7 @@ def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _S
 def _logger(config: TrainConfig) -> Logger:
     if config.tensorboard is None:
         return configure(None, [])
-    if logger.SummaryWriter is None:
+    if find_spec("tensorboard") is None:
         raise TrainingError(
             "TensorBoard logs were asked for, but tensorboard is not installed; install it, or use "
             "--ppo-log"
