@@ -181,7 +181,7 @@ def _set_rewards(r: World, config: TownConfig) -> None:
     r.wage_weight, r.punctuality_scale = rewards.wage_weight, rewards.punctuality_scale
     r.social_enabled, r.social_base = rewards.social.enabled, rewards.social.base
     r.social_trust, r.social_familiarity = rewards.social.trust, rewards.social.familiarity
-    r.social_deficit_limit, r.clip = rewards.social.deficit_limit, rewards.clip
+    r.social_deficit_limit, r.clip_at = rewards.social.deficit_limit, rewards.clip
 
 
 def _template(config: TownConfig, names: Names, layout: Layout, capacity: Capacity) -> Records:

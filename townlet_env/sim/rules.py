@@ -87,7 +87,7 @@ RULES: np.dtype[np.void] = np.dtype(
         ("social_trust", _F32),
         ("social_familiarity", _F32),
         ("social_deficit_limit", _F32),
-        ("clip", _F32),
+        ("clip_at", _F32),  # of all but the terminal component; `clip` is a method of records
         # clock: the same bits on every machine, whatever its maths library
         ("day_sin", _F32, (MINUTES_PER_DAY,)),
         ("day_cos", _F32, (MINUTES_PER_DAY,)),

@@ -36,7 +36,7 @@ def score(world: World, outcome: Outcome, rules: Rules) -> None:
         total = np.float32(0.0)
         for c in range(Component.TERMINAL):
             total += row[c]
-        clipped = min(max(total, -rules.clip), rules.clip)
+        clipped = min(max(total, -rules.clip_at), rules.clip_at)
         row[Component.CLIP] = clipped - total
         outcome.reward[i] = clipped + row[Component.TERMINAL]
 
