@@ -310,6 +310,21 @@ def test_every_mode_and_learner(case, root, tmp_path):
     assert [row["who"] for row in scores.json] == ["sampled", "greedy", "script", "random"]
 
 
+def test_what_evaluate_prints_for_people(root):
+    names = ("--scenario", SCENARIO, "--scenario", "observation_baseline")
+    ran = townlet("evaluate", root / "net.json", *names, "--seeds", 2)
+    assert ran.code == 0
+    rows = [
+        [cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in ran.out.splitlines()
+    ]
+    heading = ["per resident and episode", "sampled", "greedy", "script", "random"]
+    assert rows.count(heading) == 2
+    returns = [row[1:] for row in rows if row and row[0] == "return"]
+    assert returns[1] == ["0.000"] * 4
+    assert float(returns[0][2]) > float(returns[0][3])
+    assert ran.err.splitlines()[-1].startswith("evaluating: 8/8")
+
+
 def test_what_train_prints_for_people(root, tmp_path):
     options = ("--mode", "replay", "--capture-dir", root / "policy", "--epochs", 1)
     ran = townlet("train", SCENARIO, *options, "--checkpoint", tmp_path / "net.json")

@@ -34,9 +34,10 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in found], indent=1))
         return
-    kpis = list(found[0].kpis)
-    table = Table("scenario", "who", "return", *kpis)
-    for row in found:
-        figures = [f"{row.kpis[name]:.3f}" for name in kpis]
-        table.add_row(row.scenario, row.who, f"{row.mean_return:.3f}", *figures)
-    stdout.print(table)
+    for name in dict.fromkeys(row.scenario for row in found):
+        rows = [row for row in found if row.scenario == name]
+        table = Table("per resident and episode", *(row.who for row in rows), title=name)
+        table.add_row("return", *(f"{row.mean_return:.3f}" for row in rows))
+        for kpi in rows[0].kpis:
+            table.add_row(kpi, *(f"{row.kpis[kpi]:.3f}" for row in rows))
+        stdout.print(table)

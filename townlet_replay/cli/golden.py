@@ -75,7 +75,9 @@ def _print(drifts: list[Drift], as_json: bool) -> None:
     elif not drifts:
         typer.echo("nothing moved")
     else:
-        table = Table("scenario", "resident", "figure", "golden", "now")
+        table = Table()
+        for heading in ("scenario", "resident", "figure", "golden", "now"):
+            table.add_column(heading, overflow="fold")  # a cut figure would say nothing
         for drift in drifts:
             table.add_row(*drift)
         stdout.print(table)
