@@ -22,6 +22,7 @@ from townlet_replay.evaluation import (
     script_actor,
     with_policy,
 )
+from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.scoring import score_checkpoint
 
@@ -190,6 +191,11 @@ def test_a_checkpoint_is_scored_beside_script_and_chance(tmp_path):
     assert found[3].mean_return == chance.mean
     assert found[3].kpis == chance.kpis
     assert found[2].mean_return > found[3].mean_return
+    network = load_checkpoint(path).network
+    for row, greedy in ((found[0], False), (found[1], True)):
+        played = evaluate(config, network_actor(network, seed=0, greedy=greedy), range(3))
+        assert (row.mean_return, row.kpis) == (played.mean, played.kpis)
+    assert found[0].kpis != found[1].kpis
     elsewhere = score_checkpoint(path, ["queue_conflict"], [1], shown)
     assert {row.scenario for row in elsewhere} == {"queue_conflict"}
 

@@ -12,6 +12,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
+from townlet_env import townlet_v0
 from townlet_env.views.sb3 import make_vec_env
 from townlet_replay.training.sb3 import (
     CaptureMaskablePPO,
@@ -72,7 +73,7 @@ class Digests(BaseCallback):
 def live(request):
     """Two live updates in kitchen_breakfast: 2 worlds, 2 residents, episodes of 60 ticks."""
     algorithm, replayed = ALGORITHMS[request.param]
-    env = make_vec_env("kitchen_breakfast", WORLDS, seed=50)
+    env = make_vec_env("kitchen_breakfast", WORLDS)
     illegal, step = [], env.lanes.batch.step
 
     def watched(actions):
@@ -107,6 +108,29 @@ def test_the_rows_are_those_of_the_town(live):
             assert rollout.action_mask is None
     # Without masks most choices are illegal and act as waiting; with masks none is.
     assert (illegal == 0) if learner is CaptureMaskablePPO else (illegal > 100)
+
+
+def test_a_cut_is_closed_by_the_value_of_what_followed_it(live):
+    """Not by that of the next episode's first observation, which the lane shows by then."""
+    learner, initial, updates, _, _ = live
+    rollout = updates[0].rollout
+    env = townlet_v0.parallel_env(scenario="kitchen_breakfast")
+    space = make_vec_env("kitchen_breakfast").action_space
+    model = learner.from_dataset(updates, action_space=space, **SETTINGS)
+    model.policy.load_state_dict(initial)
+    for w in range(WORLDS):
+        env.reset(seed=7 + w)  # the seed of the model, which seeds its environment as well
+        for t in range(60):
+            rows = [(2 * w + k) * TICKS + t for k in range(2)]
+            actions = dict(zip(env.possible_agents, rollout.actions[rows].tolist(), strict=True))
+            seen, *_ = env.step(actions)
+        assert env.agents == []
+        for agent, row in zip(env.possible_agents, rows, strict=True):
+            assert rollout.truncations[row]
+            final = {key: seen[agent][key] for key in ("map", "features")}
+            with torch.no_grad():
+                value = model.policy.predict_values(model.policy.obs_to_tensor(final)[0])
+            assert rollout.bootstrap_values[row] == pytest.approx(float(value), abs=1e-6)
 
 
 def replay(live, updates):
