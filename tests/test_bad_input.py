@@ -376,15 +376,23 @@ def test_names_from_files_are_not_read_as_markup_or_terminal_codes(work):
     assert "\x1b" not in sentence
 
 
+def last_words(*arguments):
+    """The refusal of a command that had got somewhere: after its progress."""
+    ran = townlet(*arguments)
+    assert (ran.code, ran.out) == (1, "")
+    assert "Traceback" not in ran.err
+    return ran.err.splitlines()[-1]
+
+
 def test_an_output_that_cannot_be_written(work):
     (work / "file").write_text("here")
-    ran = townlet("capture", SCENARIO, "-o", "file")
-    assert ran.code == 1
-    assert ran.err.splitlines()[-1].startswith("error: file: cannot write rollout_sample_alice")
-    live = ("--steps", 10, "--num-worlds", 1, "--rollout-ticks", 5)
+    words = last_words("capture", SCENARIO, "-o", "file")
+    assert words.startswith("error: file: cannot write rollout_sample_alice")
+    live = ("--steps", 10, "--num-worlds", 1, "--rollout-ticks", 5, "--minibatch-size", 5)
     for learner in ("native", "sb3-maskable"):
-        options = (*live, "--learner", learner, "--minibatch-size", 5)
-        assert "file" in refusal("train", SCENARIO, *options, "--checkpoint", "file/net")
-        assert "file" in refusal("train", SCENARIO, *options, "--ppo-log", "file/ppo.jsonl")
+        options = ("train", SCENARIO, *live, "--learner", learner)
+        assert "error: file" in last_words(*options, "--checkpoint", "file/net")
+        words = last_words(*options, "--ppo-log", "file/ppo.jsonl")
+        assert "telemetry log file/ppo.jsonl cannot be written" in words
     assert (work / "file").read_text() == "here"
     assert [path.name for path in work.iterdir()] == ["file"]
