@@ -7,7 +7,7 @@ import numpy as np
 from townlet_env.jit import kernel
 from townlet_env.sim.events import log_affordance
 from townlet_env.sim.ids import NEED_COUNT, NONE, EventKind, Verb
-from townlet_env.sim.places import on_shift, utilities_hold
+from townlet_env.sim.places import manhattan, on_shift, utilities_hold
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import Orders, Outcome, World
 
@@ -22,10 +22,18 @@ def run_affordances(world: World, outcome: Outcome, rules: Rules, orders: Orders
         i = int(outcome.turn[turn])
         if world.alive[i] == 0:
             continue
-        if rules.action_verb[orders[i]] == Verb.START:
+        # A ghost step in this very tick may have taken the object out of reach.
+        if rules.action_verb[orders[i]] == Verb.START and in_reach(world, i):
             start(world, outcome, rules, i, int(rules.action_argument[orders[i]]))
         if world.busy_affordance[i] != NONE:
             advance(world, outcome, rules, i)
+
+
+@kernel
+def in_reach(world: World, i: int) -> bool:
+    """Tell whether the reserved object is on a neighbouring cell."""
+    o = int(world.reserved_object[i])
+    return o != NONE and manhattan(world, i, o) == 1
 
 
 @kernel

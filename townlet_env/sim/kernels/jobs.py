@@ -34,31 +34,36 @@ def is_working(world: World, rules: Rules, i: int) -> bool:
 @kernel
 def live_shift(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
     """One tick inside the window [start, end)."""
-    minute = minute_of_day(world)
-    minutes_in = minute - int(world.job_start[i])
+    minutes_in = minute_of_day(world) - int(world.job_start[i])
+    working = is_working(world, rules, i)
+    if working and world.shift_worked[i] == 0 and world.shift_state[i] != ShiftState.ABSENT:
+        outcome.punctuality[i] = punctuality(minutes_in, rules.grace_ticks)
     if world.shift_state[i] == ShiftState.OFF or world.shift_state[i] == ShiftState.DONE:
         world.shift_state[i] = ShiftState.PRE
-    state = int(world.shift_state[i])
-    working = is_working(world, rules, i)
-    if state == ShiftState.PRE and working and minutes_in <= rules.grace_ticks:
-        world.shift_state[i] = ShiftState.ON_TIME
-        outcome.punctuality[i] = punctuality(minutes_in, rules.grace_ticks)
-        log(outcome, EventKind.SHIFT_ON_TIME, i, NONE, int(world.job_object[i]), minutes_in)
-    elif state == ShiftState.PRE and minutes_in > rules.grace_ticks:
-        world.shift_state[i] = ShiftState.LATE
-        world.withheld[i] += world.job_penalty[i]
-        log(outcome, EventKind.SHIFT_LATE, i, NONE, int(world.job_object[i]), minutes_in)
-    elif state == ShiftState.LATE and working and world.shift_worked[i] == 0:
-        outcome.punctuality[i] = punctuality(minutes_in, rules.grace_ticks)
+    if world.shift_state[i] == ShiftState.PRE:
+        if minutes_in > rules.grace_ticks:
+            world.shift_state[i] = ShiftState.LATE
+            world.withheld[i] += world.job_penalty[i]
+            log(outcome, EventKind.SHIFT_LATE, i, NONE, int(world.job_object[i]), minutes_in)
+        elif working:
+            world.shift_state[i] = ShiftState.ON_TIME
+            log(outcome, EventKind.SHIFT_ON_TIME, i, NONE, int(world.job_object[i]), minutes_in)
     if working:
         pay(world, outcome, i)
     elif world.shift_worked[i] > 0:
         world.shift_away[i] += 1
+    check_absence(world, outcome, rules, i, minutes_in)
+
+
+@kernel
+def check_absence(world: World, outcome: Outcome, rules: Rules, i: int, minutes_in: int) -> None:
+    """Call absent who never came, or was away too long; who came was scored when work began."""
     never_came = world.shift_worked[i] == 0 and minutes_in > rules.absent_cutoff
     gone = world.shift_away[i] > rules.absence_slack
     if world.shift_state[i] != ShiftState.ABSENT and (never_came or gone):
         world.shift_state[i] = ShiftState.ABSENT
-        outcome.punctuality[i] = -1.0
+        if never_came:
+            outcome.punctuality[i] = -1.0
         log(outcome, EventKind.SHIFT_ABSENT, i, NONE, int(world.job_object[i]), minutes_in)
 
 

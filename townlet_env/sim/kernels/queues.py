@@ -163,3 +163,4 @@ def serve(world: World, outcome: Outcome, rules: Rules, o: int) -> None:
     if best != NONE:
         leave(world, best)
         reserve(world, outcome, best, o)
+        world.holder_age[o] = 1  # this tick counts, as it does for who asked at a free object
