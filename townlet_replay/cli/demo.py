@@ -22,7 +22,7 @@ def demo(
     from rich.table import Table
 
     from townlet_replay.cli.console import bar, stdout
-    from townlet_replay.compare.report import summary_table
+    from townlet_replay.compare.report import stages_table, summary_table
     from townlet_replay.demo import capture_stories, compare_learners, plan_demo, prepare
 
     torch.set_num_threads(1)
@@ -41,5 +41,8 @@ def demo(
     scores = summary_table(found)
     scores.title = f"Learners on {found.scenario}"
     stdout.print(scores)
+    stages = stages_table(found)
+    stages.title = "What training on captures changed"
+    stdout.print(stages)
     typer.echo(f"captures: {output / 'captures'}")
     typer.echo(f"report: {report}")

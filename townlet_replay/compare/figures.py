@@ -32,6 +32,8 @@ _MARKERS: dict[ArmName, str] = {
 _DASHES: dict[ArmName, str] = {"script": "--", "random": ":"}
 _MODES = ((False, "sampled"), (True, "greedy"))
 _BAR = 0.36
+_SHIFT = 0.02
+"""Of the longest live run: what lies between marks that would cover each other."""
 
 
 def curves_png(comparison: Comparison) -> bytes:
@@ -44,14 +46,17 @@ def curves_png(comparison: Comparison) -> bytes:
     figure = Figure(figsize=(12, 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharey=True)
+    farthest = max((p.live_steps for arm in comparison.arms for p in arm.finals), default=0)
     for axis, (greedy, title) in zip(panels, _MODES, strict=True):
         axis.set_title(f"{title} play", loc="left", fontsize=11)
         axis.set_xlabel("agent steps made live by the arm's own policy")
+        shift = 0.0
         for arm in comparison.arms:
             if arm.name.startswith("live"):
                 _curve(axis, arm, greedy=greedy)
             elif arm.name not in REFERENCES:
-                _finish(axis, arm, greedy=greedy)
+                _finish(axis, arm, shift, greedy=greedy)
+                shift += _SHIFT * farthest
         _reference_lines(axis, comparison)
         _style(axis)
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}k"))
@@ -64,25 +69,39 @@ def curves_png(comparison: Comparison) -> bytes:
 
 
 def scores_png(comparison: Comparison) -> bytes:
-    """Draw the final scores of the trained arms, sampled and greedy, one dot per training seed."""
+    """Draw the final scores of the trained arms, sampled and greedy, one dot per training seed.
+
+    Bars stand on the score of chance, if it was measured: their height is what was learnt.
+    """
     figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     arms = [arm for arm in comparison.arms if arm.name not in REFERENCES and arm.runs]
+    chance = comparison.arm("random")
+    spread = None if chance is None else final_spread(chance, greedy=False)
+    ground = 0.0 if spread is None else spread.mean
     for place, arm in enumerate(arms):
         for greedy, _ in _MODES:
-            _bar(axis, arm, place, greedy=greedy)
+            _bar(axis, arm, (place, ground), greedy=greedy)
     _reference_lines(axis, comparison)
     axis.set_xticks(range(len(arms)), [arm.name for arm in arms])
     axis.set_ylabel("mean return per resident and episode")
-    axis.axhline(0.0, color="#bbbbbb", linewidth=0.8, zorder=0)
     _style(axis)
     # What the hatching means, in grey, since every arm has its own colour.
     for greedy, title in _MODES:
-        axis.bar([0], [0], color="#dddddd", edgecolor="#555555", hatch=_hatch(greedy), label=title)
+        axis.bar(
+            [0.0],
+            [0.0],
+            bottom=ground,
+            color="#dddddd",
+            edgecolor="#555555",
+            linewidth=0.0,
+            hatch=_hatch(greedy),
+            label=title,
+        )
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     seeds = _seeds_in_words(comparison)
-    title = f"{comparison.scenario}: final scores, {seeds}; bar = mean, dot = seed"
+    title = f"{comparison.scenario}: final scores, {seeds}; bars: mean, dots: seeds"
     figure.suptitle(_plain(title), fontsize=13)
     return _png(figure)
 
@@ -112,12 +131,14 @@ def _line(points: Sequence[Point], *, greedy: bool) -> tuple[list[int], list[flo
     return [x for x, y in known if y is not None], [y for _, y in known if y is not None]
 
 
-def _finish(axis: Axes, arm: Arm, *, greedy: bool) -> None:
+def _finish(axis: Axes, arm: Arm, shift: float, *, greedy: bool) -> None:
+    """Mark a result at its live steps; ``shift`` keeps two arms of the same steps apart."""
     spread = final_spread(arm, greedy=greedy)
     if spread is None:
         return
+    steps = float(np.mean([point.live_steps for point in arm.finals]))
     axis.errorbar(
-        [float(np.mean([point.live_steps for point in arm.finals]))],
+        [steps + shift],
         [spread.mean],
         yerr=[[spread.mean - spread.lowest], [spread.highest - spread.mean]],
         color=_COLOURS[arm.name],
@@ -131,15 +152,17 @@ def _finish(axis: Axes, arm: Arm, *, greedy: bool) -> None:
     )
 
 
-def _bar(axis: Axes, arm: Arm, place: int, *, greedy: bool) -> None:
+def _bar(axis: Axes, arm: Arm, foot: tuple[int, float], *, greedy: bool) -> None:
     spread = spread_of([score(point, greedy=greedy) for point in arm.finals])
     if spread is None:
         return
+    place, ground = foot
     middle = place + (_BAR / 2 if greedy else -_BAR / 2)
     axis.bar(
         [middle],
-        [spread.mean],
+        [spread.mean - ground],
         _BAR * 0.94,
+        bottom=ground,
         color=_COLOURS[arm.name],
         edgecolor="white",
         hatch=_hatch(greedy),
@@ -168,6 +191,7 @@ def _reference_lines(axis: Axes, comparison: Comparison) -> None:
 
 
 def _style(axis: Axes) -> None:
+    axis.set_axisbelow(True)
     axis.grid(axis="y", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(y=0.08)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from townlet_replay.compare.results import REFERENCES, Comparison, Run
+from townlet_replay.compare.results import REFERENCES, Arm, Comparison, Run
 from townlet_replay.compare.statistics import (
     Scale,
     Spread,
@@ -66,8 +66,7 @@ def markdown(comparison: Comparison) -> str:
         "",
         f"Capture: {escaped(comparison.capture)}.\n",
         "Live and capture arms, native and Stable-Baselines3, have the same network and, under the "
-        "same seed, the same first weights; all use the same PPO settings, none tuned for one "
-        "arm alone.\n",
+        "same seed, the same first weights; all use the same PPO settings.\n",
         _refusals(comparison),
         "## Every seed\n",
         _seed_table(comparison),
@@ -145,18 +144,11 @@ def _budget_table(comparison: Comparison) -> str:
 
 def _stages(comparison: Comparison) -> str | None:
     """Show how agreement with the capture and scores go, before and after each stage."""
-    rows = []
-    for arm in comparison.arms:
-        if arm.name in REFERENCES or not arm.runs:
-            continue
-        for stage in dict.fromkeys(point.stage for point in arm.runs[0].points):
-            points = [run.points[_last(run, stage)] for run in arm.runs]
-            spreads = [
-                spread_of([point.agreement for point in points]),
-                spread_of([score(point, greedy=False) for point in points]),
-                spread_of([score(point, greedy=True) for point in points]),
-            ]
-            rows.append([escaped(arm.name), stage, *map(_brackets, spreads)])
+    rows = [
+        [escaped(name), *cells]
+        for arm in comparison.arms
+        for name, *cells in _stage_rows(arm, _brackets)
+    ]
     if not rows:
         return None
     text = (
@@ -166,6 +158,22 @@ def _stages(comparison: Comparison) -> str | None:
         "the capture itself. It may fall again when PPO finds something better than the capture.\n"
     )
     return f"{text}\n{_table(['arm', 'stage', 'agreement', 'sampled', 'greedy'], rows)}"
+
+
+def _stage_rows(arm: Arm, shown: Callable[[Spread | None], str]) -> list[list[str]]:
+    """Return arm, stage, agreement, sampled and greedy score for every stage of a trained arm."""
+    if arm.name in REFERENCES or not arm.runs:
+        return []
+    rows = []
+    for stage in dict.fromkeys(point.stage for point in arm.runs[0].points):
+        points = [run.points[_last(run, stage)] for run in arm.runs]
+        spreads = [
+            spread_of([point.agreement for point in points]),
+            spread_of([score(point, greedy=False) for point in points]),
+            spread_of([score(point, greedy=True) for point in points]),
+        ]
+        rows.append([arm.name, stage, *map(shown, spreads)])
+    return rows
 
 
 def _last(run: Run, stage: str) -> int:
@@ -227,11 +235,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary_table(comparison: Comparison) -> RichTable:
-    """Return the final scores as a table for a terminal."""
+    """Return the final scores as a table for a terminal of eighty columns."""
     from rich.table import Table
 
     scale = scale_of(comparison)
-    table = Table("arm", "sampled", "greedy", "normalised", "live steps", "captured steps")
+    table = Table()
+    table.add_column("arm", no_wrap=True)
+    for heading in ("sampled", "greedy", "nor-\nmalised", "live\nsteps", "captured\nsteps"):
+        table.add_column(heading, justify="right")
     for arm in comparison.arms:
         if not arm.runs:
             table.add_row(arm.name, "refused", "", "", "", "")
@@ -239,6 +250,29 @@ def summary_table(comparison: Comparison) -> RichTable:
         sampled, greedy = (final_spread(arm, greedy=greedy) for greedy in (False, True))
         live = _count(point.live_steps for point in arm.finals)
         captured = _count(point.captured_steps for point in arm.finals)
-        scores = _brackets(sampled), _brackets(greedy), _normalised(scale, sampled)
+        scores = _narrow(sampled), _narrow(greedy), _normalised(scale, sampled)
         table.add_row(arm.name, *scores, live, captured)
     return table
+
+
+def stages_table(comparison: Comparison) -> RichTable:
+    """Return what each stage of the capture arms did to agreement and scores."""
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("arm", no_wrap=True)
+    table.add_column("stage")
+    for heading in ("agrees with\ncapture", "sampled", "greedy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in comparison.arms:
+        if arm.name.startswith("capture"):
+            for cells in _stage_rows(arm, _narrow):
+                table.add_row(*cells)
+    return table
+
+
+def _narrow(spread: Spread | None) -> str:
+    """Return the mean, with lowest and highest seed on a line below."""
+    if spread is None or len(spread.of_seeds) == 1:
+        return _brackets(spread)
+    return f"{spread.mean:.3f}\n{spread.lowest:.2f} to {spread.highest:.2f}"
