@@ -278,7 +278,8 @@ def _dyadic(rng: np.random.Generator, low: int, high: int, parts: int, size: Any
 def _scatter_numbers(world: Any, town: Scenario, rng: np.random.Generator) -> None:
     n, m = int(world.n_residents), int(world.n_objects)
     world.seed = np.uint64(rng.integers(0, 2**63))
-    world.tick = rng.integers(0, town.config.ticks)
+    last = town.config.ticks - 1
+    world.tick = rng.choice([0, last - 1, last, rng.integers(last)])
     world.start_minute = rng.integers(0, 1440)
     world.price_meal, world.price_groceries = _dyadic(rng, 0, 8, 4, 2)
     world.power, world.water = rng.random(2) < 0.8
@@ -317,20 +318,24 @@ def _occupy(
         for a in range(rules.n_affordances)
         if int(rules.affordance_kinds[a]) >> int(world.kind[o]) & 1
     ]
-    if free and fitting and rng.random() < crowding:
+    if free and fitting and rng.random() < 0.8 * crowding:
         i = free.pop()
-        if rng.random() < 0.5 and _stand_next_to(world, town, o, i, rng):
+        if rng.random() < 0.5 and _stand_near(world, town, o, i, 1, rng):
             _use(world, rules, o, i, int(rng.choice(fitting)), rng)
         else:
             if rng.random() < 0.5:
-                _stand_next_to(world, town, o, i, rng)
+                _stand_near(world, town, o, i, 1, rng)
             world.holder[o], world.reserved_object[i] = i, o
             world.holder_age[o] = rng.integers(0, rules.reservation_ticks + 1)
     while free and rng.random() < 0.7 * crowding:
         i = free.pop()
+        if rng.random() < 0.7:
+            _stand_near(world, town, o, i, town.config.queues.range, rng)
         world.queue[o, world.queue_length[o]] = i
         world.queue_length[o] += 1
-        world.queue_object[i], world.queue_ticks[i] = o, rng.integers(0, 30)
+        # Eight ticks are worth a place in line, so that equals meet.
+        equal = 8 * int(world.queue_length[o])
+        world.queue_object[i], world.queue_ticks[i] = o, rng.choice([rng.integers(30), equal])
 
 
 def _call_strays_home(world: Any, town: Scenario) -> None:
@@ -359,12 +364,15 @@ def _use(world: Any, rules: Any, o: int, i: int, affordance: int, rng: np.random
     world.ingredients[i] += rules.takes_ingredients[affordance]
 
 
-def _stand_next_to(world: Any, town: Scenario, o: int, i: int, rng: np.random.Generator) -> bool:
-    people = {
-        (int(world.x[j]), int(world.y[j])) for j in range(world.n_residents) if world.alive[j]
-    }
-    cells = naive_town.around((int(world.object_x[o]), int(world.object_y[o])))
-    fit = [cell for cell in cells if cell in town.ground.floor and cell not in people]
+def _stand_near(
+    world: Any, town: Scenario, o: int, i: int, cells: int, rng: np.random.Generator
+) -> bool:
+    """Move ``i`` to a free cell at most ``cells`` from an object, if there is one."""
+    x, y = int(world.object_x[o]), int(world.object_y[o])
+    alive = np.flatnonzero(world.alive)
+    people = {(int(world.x[j]), int(world.y[j])) for j in alive}
+    near = [c for c in town.ground.floor if abs(c[0] - x) + abs(c[1] - y) <= cells]
+    fit = sorted(set(near) - people)
     if fit:
         world.x[i], world.y[i] = fit[rng.integers(len(fit))]
     return bool(fit)
