@@ -46,7 +46,7 @@ def scenario_path(name_or_path: str | Path) -> Path:
         return Path(text)
     names = list_scenarios()
     if text not in names:
-        raise ConfigError(f"unknown scenario {text!r}{nearest(text, names)}; or give a .yaml file")
+        raise ConfigError(f"unknown scenario {text!r}, and no .yaml file{nearest(text, names)}")
     return configs_dir() / "scenarios" / f"{text}.yaml"
 
 
