@@ -35,7 +35,7 @@ COMPONENTS = {
     Component.WAGE: f"`wage_weight` ({_REWARDS.wage_weight}) x meals paid in this tick",
     Component.PUNCTUALITY: (
         f"`punctuality_scale` ({_REWARDS.punctuality_scale}) x p; "
-        "p from 1 to -1 once when work begins, -1 when a resident becomes absent"
+        "p from 1 to -1 once when work begins, -1 for who never comes"
     ),
     Component.SOCIAL: (
         f"of a chat that went well: `base` ({_REWARDS.social.base}) "
