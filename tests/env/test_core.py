@@ -11,7 +11,8 @@ from pathlib import Path
 import naive_views
 import numpy as np
 import pytest
-from env.worlds import CORRIDOR, HOUSE, PATIENCE, Scenario, build, legal_order, scenario, stages
+from env.towns import CORRIDOR, HOUSE
+from env.worlds import PATIENCE, Scenario, build, legal_order, scenario, stages
 from hypothesis import given, settings
 from naive_town import read_town
 

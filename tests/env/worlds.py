@@ -1,7 +1,6 @@
-"""Small towns for tests, and random states of them.
+"""Small towns for tests, compiled, and random states of them.
 
-The settings are sums of powers of two, so that the kernels' float32 and the twin's float64 agree
-exactly wherever a decision hangs on a comparison.
+Random numbers are sums of powers of two, for the reason given in ``towns.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import naive_town
 import numba
 import numpy as np
+from env.towns import COMMON, CROWD, SMALL
 from hypothesis import strategies as st
 from naive_town import Ground
 
@@ -29,126 +29,6 @@ from townlet_env.sim.state import Records, allocate, outcome_dtype, world_dtype
 
 # Without its compiler (NUMBA_DISABLE_JIT=1, which is how coverage is counted) a tick takes long.
 PATIENCE = 20 if numba.config.DISABLE_JIT else 1
-
-
-COMMON: dict[str, Any] = {
-    "description": "A town for tests.",
-    "ticks": 400,
-    "needs": {"decay": {"hunger": 1 / 128, "hygiene": 1 / 256, "energy": 1 / 256}},
-    "queues": {"age_priority_weight": 0.125, "cooldown_ticks": 6},
-    "ties": {
-        "conflict_increment": 1 / 16,
-        "rotated_increment": 1 / 32,
-        "decay": 1 / 1024,
-        "courtesy_rivalry": 1 / 16,
-        "courtesy_trust": 1 / 16,
-        "courtesy_familiarity": 1 / 16,
-        "avoid_threshold": 0.25,
-        "max_edges": 2,
-    },
-    "prices": {"meal": 1.0, "groceries": 0.5},
-    "affordances": {"use_shower": {"takes": {"money": 0.125}}, "rest_sleep": {"ticks": 4}},
-    "employment": {
-        "arrival_buffer": 10,
-        "grace_ticks": 16,
-        "absent_cutoff": 24,
-        "absence_slack": 4,
-    },
-}
-
-# One of everything in a small room; jobs for three.
-HOUSE: dict[str, Any] = {
-    "name": "house",
-    "start_minute": 470,
-    "map": "\n".join(
-        (
-            "##########",
-            "#f..s..w.#",
-            "#...#....#",
-            "#b..#..t.#",
-            "#....###.#",
-            "#d..c...g#",
-            "##########",
-        )
-    ),
-    "legend": {
-        "f": "fridge_1", "s": "stove_1", "w": "shower_1", "b": "bed_1",
-        "t": "till_1", "d": "desk_1", "c": "counter_1", "g": "bench_1",
-    },
-    "objects": [
-        {"id": "fridge_1", "kind": "fridge", "stock": 6},
-        {"id": "stove_1", "kind": "stove"},
-        {"id": "shower_1", "kind": "shower"},
-        {"id": "bed_1", "kind": "bed"},
-        {"id": "till_1", "kind": "till", "stock": 20},
-        {"id": "counter_1", "kind": "counter"},
-        {"id": "desk_1", "kind": "desk"},
-        {"id": "bench_1", "kind": "bench"},
-    ],
-    "jobs": {
-        "clerk": {"object": "desk_1", "start": 480, "end": 520, "wage": 0.0625},
-        "barista": {"object": "counter_1", "start": 475, "end": 560, "wage": 0.03125},
-    },
-    "residents": [
-        {"id": "ann", "cell": [2, 1], "job": "clerk", "inventory": {"ingredients": 2},
-         "personality": {"pace": 0.5, "patience": -0.5, "warmth": 1.0}},
-        {"id": "bob", "cell": [3, 1], "job": "barista", "ties": {"ann": {"rivalry": 0.5}}},
-        {"id": "cid", "cell": [3, 2], "job": "clerk", "wallet": 0.5},
-        {"id": "dot", "cell": [8, 3], "personality": {"patience": 0.5, "warmth": -0.5}},
-        {"id": "eve", "cell": [1, 4], "ties": {"ann": {"trust": 0.5, "familiarity": 0.25}}},
-        {"id": "fay", "cell": [6, 2], "needs": {"hunger": 0.25, "energy": 0.5}},
-    ],
-    "rewards": {"social": {"enabled": True}},
-}  # fmt: skip
-
-# One cell wide, so that everybody is in everybody's way; impatient ghosts.
-CORRIDOR: dict[str, Any] = {
-    "name": "corridor",
-    "map": "###########\n#s........#\n###.#######\n###f#######\n###########",
-    "legend": {"s": "shower_1", "f": "fridge_1"},
-    "objects": [
-        {"id": "shower_1", "kind": "shower"},
-        {"id": "fridge_1", "kind": "fridge", "stock": 30},
-    ],
-    "residents": [{"id": f"r{i}", "cell": [2 + i, 1]} for i in range(5)],
-    "movement": {"ghost_step_after": 1},
-    "queues": {**COMMON["queues"], "reservation_ticks": 2, "range": 4},
-}
-
-# A hall with two of most things, and a room nobody can enter.
-PLAZA: dict[str, Any] = {
-    "name": "plaza",
-    "size": [13, 9],
-    "objects": [
-        {"id": f"{kind}_{k}", "kind": kind, "cell": [1 + 3 * column, 1 + 4 * k], "stock": 9}
-        for k in (0, 1)
-        for column, kind in enumerate(("fridge", "shower", "bench", "bed"))
-    ]
-    + [{"id": "stove_1", "kind": "stove", "cell": [12, 4]}]
-    + [
-        {"id": f"bench_{2 + k}", "kind": "bench", "cell": cell}
-        for k, cell in enumerate(([12, 1], [11, 0]))
-    ],
-    "residents": [{"id": f"p{i}", "cell": [i, 7]} for i in range(12)],
-    "utilities": {"water": False},
-    "rewards": {"clip": 0.125, "social": {"enabled": True, "deficit_limit": 0.5}},
-}
-
-ALONE: dict[str, Any] = {
-    "name": "alone",
-    "size": [1, 1],
-    "residents": [{"id": "solo", "cell": [0, 0]}],
-}
-
-# More than 16 residents: the larger of the two capacities.
-CROWD: dict[str, Any] = {
-    "name": "crowd",
-    "size": [12, 8],
-    "objects": [{"id": f"shower_{k}", "kind": "shower", "cell": [2 + 4 * k, 4]} for k in range(3)],
-    "residents": [{"id": f"c{i}", "cell": [i % 12, i // 12]} for i in range(24)],
-}
-
-SMALL = (HOUSE, CORRIDOR, PLAZA, ALONE)
 
 
 class Scenario(NamedTuple):
