@@ -37,8 +37,8 @@ def compare(
     from townlet_replay.cli.console import bar, stdout
     from townlet_replay.compare.report import summary_table, write_report
     from townlet_replay.compare.results import compare_settings
+    from townlet_replay.compare.run import RESULTS, examinations, read_results
     from townlet_replay.compare.run import compare as run
-    from townlet_replay.compare.run import examinations
     from townlet_replay.training.config import load_train_config
 
     torch.set_num_threads(threads)
@@ -56,8 +56,14 @@ def compare(
         points=points,
         capture_episodes=capture_episodes,
     )
-    with bar("comparing", examinations(settings, wanted)) as progress:
-        found = run(settings, wanted, output, lambda note: progress.advance(note=note))
+    try:
+        with bar("comparing", examinations(settings, wanted)) as progress:
+            found = run(settings, wanted, output, lambda note: progress.advance(note=note))
+    except KeyboardInterrupt:
+        # The runs that are complete deserve their report; an older comparison has one.
+        if (output / RESULTS).is_file() and not (left := read_results(output)).complete:
+            write_report(left, output)
+        raise
     path = write_report(found, output)
     if as_json:
         typer.echo(found.model_dump_json(indent=1))

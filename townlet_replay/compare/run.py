@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from townlet_env.errors import TownletError
+from townlet_env.errors import ConfigError, TownletError
+from townlet_env.policies.crew import scripted_residents
 from townlet_replay.compare import native_arms
 from townlet_replay.compare.course import Course, Watch, kinds_of, lesson_of, rows_of
 from townlet_replay.compare.exam import Examiner
@@ -66,7 +67,8 @@ def compare(
     Raises:
         ConfigError: The scenario is unknown or wrong.
         TrainingError: Seeds overlap, or no arm is asked for.
-        CaptureError: The directory cannot be written.
+        CaptureError: The capture given is damaged or of another catalogue, or the directory cannot
+            be written.
         KeyboardInterrupt: Passed on; the results so far are on disk, marked incomplete.
     """
     if not settings.arms:
@@ -115,7 +117,7 @@ class _Bench:
         try:
             self._capture = self._course.record_scripts()
             self._examiner.lesson = lesson_of(self._capture)
-        except TownletError as error:
+        except ConfigError as error:  # somebody has no script to record
             self._no_capture = str(error)
         self._recording = self._since(began)
 
@@ -169,7 +171,10 @@ class _Bench:
         return _LIVE, train(self._course, seed, self._examiner, self._watch), _Spent()
 
     def _reference(self, name: ArmName) -> tuple[str, Run]:
-        actor = script_actor(self._course.scenario, "random" if name == "random" else None)
+        scenario = self._course.scenario
+        if name == "script" and len(scripted_residents(scenario)) < len(scenario.residents):
+            raise TrainingError("somebody in the scenario has no script, so nobody can follow all")
+        actor = script_actor(scenario, "random" if name == "random" else None)
         point = Point(
             stage="plays",
             live_steps=0,
