@@ -212,7 +212,8 @@ def test_every_fault_is_reported_at_once(tmp_path):
 
 def test_an_unknown_scenario_is_refused_with_the_nearest_one():
     with pytest.raises(
-        ConfigError, match=r"unknown scenario 'queue_conflct'; did you mean 'queue_"
+        ConfigError,
+        match=r"unknown scenario 'queue_conflct', and no .yaml file; did you mean 'queue_",
     ):
         load_scenario("queue_conflct")
     with pytest.raises(ConfigError, match=r"expected a scenario file, found none at nowhere\.yaml"):
@@ -318,3 +319,11 @@ def test_a_catalogue_with_a_kind_that_is_not_there_is_refused():
     data = {"kinds": ["bench"], "affordances": {"rest": {"object": "bnch", "ticks": 3}}}
     with pytest.raises(ConfigError, match="rest: unknown kind 'bnch'; did you mean 'bench'"):
         validate(Catalogue, data, Source("own.yaml", {}))
+
+
+def test_a_shift_that_never_ends_is_refused(tmp_path):
+    path = tmp_path / "endless.yaml"
+    text = (configs_dir() / "scenarios" / "employment_punctuality.yaml").read_text()
+    path.write_text(text.replace("start: 540, end: 590", "start: 0, end: 1440", 1))
+    with pytest.raises(ConfigError, match=r"jobs\.dawns: expected a shift shorter than a day"):
+        load_scenario(path)

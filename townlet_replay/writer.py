@@ -82,7 +82,7 @@ class CaptureWriter:
         if not self.settings.overwrite:
             raise CaptureError(
                 f"{self.manifest_path}: there is a capture already; choose another directory or "
-                "prefix, or set overwrite=True to replace it"
+                "prefix, or set overwrite=True (--overwrite) to replace it"
             )
         old = load_manifest(self.manifest_path)
         samples = [name for entry in old.samples for name in (entry.sample, entry.meta)]

@@ -56,6 +56,8 @@ class JobConfig(Section):
     def _ends_after_start(self) -> JobConfig:
         if self.end <= self.start:
             raise ValueError(f"expected end after start ({self.start}), got {self.end}")
+        if self.end - self.start >= MINUTES_PER_DAY:
+            raise ValueError("expected a shift shorter than a day, got one that never ends")
         return self
 
 

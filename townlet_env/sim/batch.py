@@ -88,11 +88,16 @@ class WorldBatch:
             actions: (W, N) action ids. What is out of range or masked acts as ``wait``.
 
         Raises:
-            ActionError: The actions are no whole numbers.
+            ActionError: The actions are no whole numbers, or have another shape.
         """
         given = np.asarray(actions)
         if given.dtype.kind not in "iu":
             raise ActionError(f"expected whole numbers as action ids, found {given.dtype}")
+        if given.shape != self._orders.shape:
+            raise ActionError(
+                f"expected actions of shape {self._orders.shape}, one per world and resident, "
+                f"found {given.shape}"
+            )
         # Huge numbers must stay out of range, not wrap around into a legal action.
         np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
         plan = self.plan

@@ -26,6 +26,7 @@ Grid: TypeAlias = npt.NDArray[np.uint16]
 Distance: TypeAlias = npt.NDArray[np.uint16]
 Orders: TypeAlias = npt.NDArray[np.int32]
 
+FULL = 30_000  # units, or ticks, beyond which a 16-bit count does not grow
 SHIFT_MEMORY = 3  # shifts that attendance looks back
 EVENTS_PER_RESIDENT = 8  # more cannot happen to one resident in one tick
 

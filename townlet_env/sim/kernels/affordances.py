@@ -9,7 +9,7 @@ from townlet_env.sim.events import log_affordance
 from townlet_env.sim.ids import NEED_COUNT, NONE, EventKind, Verb
 from townlet_env.sim.places import manhattan, on_shift, utilities_hold
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Orders, Outcome, World
+from townlet_env.sim.state import FULL, Orders, Outcome, World
 
 
 @kernel
@@ -97,16 +97,21 @@ def take_effect(world: World, rules: Rules, i: int, affordance: int, o: int) -> 
     cost = np.float32(price(world, rules, affordance))
     world.wallet[i] = max(world.wallet[i] - cost, np.float32(0.0))
     world.stock[o] -= rules.takes_stock[affordance]
-    world.ingredients[i] += (
-        rules.gives_ingredients[affordance] - rules.takes_ingredients[affordance]
-    )
+    world.ingredients[i] -= rules.takes_ingredients[affordance]
+    world.ingredients[i] = stored(world.ingredients[i], rules.gives_ingredients[affordance])
     if rules.gives_stock[affordance] > 0:
         into = nearest_store(world, i, int(rules.gives_stock_kind[affordance]))
         if into != NONE:
-            world.stock[into] += rules.gives_stock[affordance]
+            world.stock[into] = stored(world.stock[into], rules.gives_stock[affordance])
     for k in range(NEED_COUNT):
         gained = world.needs[i, k] + rules.affordance_effect[affordance, k]
         world.needs[i, k] = min(max(gained, np.float32(0.0)), np.float32(1.0))
+
+
+@kernel
+def stored(held: int, more: int) -> int:
+    """Return what a store holds then; one that is full takes no more."""
+    return min(int(held) + int(more), FULL)
 
 
 @kernel

@@ -7,7 +7,7 @@ from townlet_env.sim.events import log
 from townlet_env.sim.ids import NONE, EventKind, Verb
 from townlet_env.sim.places import DX, DY, is_floor, nearest_usable, occupant, place, step_towards
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Distance, Grid, Orders, Outcome, World
+from townlet_env.sim.state import FULL, Distance, Grid, Orders, Outcome, World
 
 
 @kernel
@@ -42,7 +42,7 @@ def enter(world: World, outcome: Outcome, rules: Rules, grid: Grid, i: int, x: i
     j = occupant(grid, x, y)
     old_x, old_y = int(world.x[i]), int(world.y[i])
     if j != NONE:
-        world.blocked[i] += 1
+        world.blocked[i] = min(int(world.blocked[i]) + 1, FULL)
         if world.blocked[i] <= rules.ghost_step_after or world.busy_affordance[j] != NONE:
             log(outcome, EventKind.MOVE_BLOCKED, i, j, NONE, 0.0)
             return

@@ -7,7 +7,7 @@ from townlet_env.sim.events import log, log_affordance
 from townlet_env.sim.ids import NONE, EventKind, Verb
 from townlet_env.sim.places import manhattan, nearest_in_range
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Orders, Outcome, World
+from townlet_env.sim.state import FULL, Orders, Outcome, World
 
 
 @kernel
@@ -117,7 +117,7 @@ def serve_queues(world: World, outcome: Outcome, rules: Rules, orders: Orders) -
             log(outcome, EventKind.QUEUE_LEFT, i, NONE, int(world.queue_object[i]), 0.0)
             leave(world, i)
         else:
-            world.queue_ticks[i] += 1
+            world.queue_ticks[i] = min(int(world.queue_ticks[i]) + 1, FULL)
     for o in range(world.n_objects):
         if world.user[o] != NONE:
             continue  # an occupant is never evicted by the queue
