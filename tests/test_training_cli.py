@@ -423,6 +423,14 @@ def test_rollouts_are_kept_where_asked(tmp_path):
 # --- Ctrl-C ---
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard():
+    """A shell starts background jobs deaf to Ctrl-C, and the tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting(original, at):
     """The function, with Ctrl-C pressed inside its call number ``at``."""
     calls = []
