@@ -54,8 +54,9 @@ class WorldBatch:
             features=np.zeros((num_worlds, n, len(plan.names.features)), np.float32),
             action_mask=np.zeros((num_worlds, n, actions), np.int8),
         )
-        # Plain views made once: a field access of a record array costs microseconds.
+        # Plain views made once: field access and dispatch of a record array cost microseconds.
         outcomes = self.outcomes.view(np.ndarray)
+        self._tables = (self.worlds.view(np.ndarray), outcomes, plan.rules.view(np.ndarray))
         self._reward = outcomes["reward"][:, :n]
         self._terminated = outcomes["terminated"][:, :n]
         self._truncated = outcomes["truncated"][:, :n]
@@ -100,16 +101,7 @@ class WorldBatch:
             )
         # Huge numbers must stay out of range, not wrap around into a legal action.
         np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
-        plan = self.plan
-        step_worlds(
-            self.worlds,
-            self.outcomes,
-            plan.rules,
-            self._orders,
-            self._grids,
-            plan.distance,
-            self.views,
-        )
+        step_worlds(*self._tables, self._orders, self._grids, self.plan.distance, self.views)
         return Step(
             reward=self._reward.copy(),
             terminated=self._terminated.astype(np.bool_),
@@ -172,5 +164,5 @@ class WorldBatch:
         self._open(np.arange(self.num_worlds), fresh=False)
 
     def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
-        plan = self.plan
-        open_worlds(self.worlds, plan.rules, self._grids, plan.distance, self.views, which, fresh)
+        worlds, _, rules = self._tables
+        open_worlds(worlds, rules, self._grids, self.plan.distance, self.views, which, fresh)
