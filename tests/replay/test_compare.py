@@ -149,6 +149,18 @@ def test_every_examination_plays_the_seeds_that_are_named(found, tmp_path, monke
     assert len(played) == 2 * trained + 2
 
 
+def test_sampled_and_greedy_play_are_told_apart():
+    config = training()
+    course = Course.plan(config, BRIEF, None)
+    network = TrainingHarness(config).network
+    examiner = Examiner(course.scenario, (5, 6))
+    point = examiner.examine_network(network, "untrained", (1, 2, 3))
+    assert point.sampled == examiner.play(network_actor(network, seed=0, greedy=False))
+    assert point.greedy == examiner.play(network_actor(network, seed=0, greedy=True))
+    assert point.sampled != point.greedy
+    assert (point.live_steps, point.captured_steps, point.gradient_steps) == (1, 2, 3)
+
+
 def test_the_twin_of_stable_baselines_acts_as_the_native_network_does():
     config = training(seed=3)
     course = Course.plan(config, BRIEF, None)
@@ -168,7 +180,8 @@ def test_the_twin_of_stable_baselines_acts_as_the_native_network_does():
         assert examiner.play(sb3_actor(model, seed=0, greedy=greedy)) == pytest.approx(ours)
 
 
-@pytest.mark.parametrize("first", [0, 1, 500_001])
+# Two evaluation seeds each: live training, the recorded scripts, the recorded clones.
+@pytest.mark.parametrize("first", [0, 2, 499_999, 500_002])
 def test_episodes_of_training_or_captures_are_no_examination(first, tmp_path):
     settings = BRIEF.model_copy(update={"first_eval_seed": first})
     with pytest.raises(TrainingError, match="choose another first_eval_seed"):
@@ -246,7 +259,13 @@ def test_agreement_counts_choices_only_and_falls_with_every_other_choice(tmp_pat
     )
     mine = lesson._replace(actions=chosen.astype(np.int64))
     assert agreement(network, mine) == 1.0
-    choice = np.flatnonzero(legal > 1)
+    # Every third row is left without a choice, and can no longer count.
+    forced = np.arange(0, len(legal), 3)
+    mask = mine.action_mask.copy()
+    mask[forced] = 0
+    mask[forced, chosen[forced]] = 1
+    mine = mine._replace(action_mask=mask)
+    choice = np.flatnonzero((mask != 0).sum(axis=1) > 1)
     # Another legal action, in a quarter of the rows with a choice.
     changed = choice[::4]
     actions = mine.actions.copy()
