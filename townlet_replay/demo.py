@@ -18,6 +18,7 @@ from townlet_replay.training.config import TrainConfig, load_train_config
 
 # Left in the folder, so that a second demo knows what it may replace.
 MARK = ".townlet-demo"
+CAPTURES, COMPARISON = "captures", "comparison"
 Watch = Callable[[str], None]
 
 
@@ -57,7 +58,7 @@ def plan_demo(*, quick: bool = False) -> Plan:
 
 
 def prepare(out: Path) -> None:
-    """Open the folder of a demo, replacing an earlier one.
+    """Open the folder of a demo; what an earlier one made is replaced, anything else stays.
 
     Raises:
         CaptureError: The folder holds something else.
@@ -67,9 +68,10 @@ def prepare(out: Path) -> None:
             f"{out}: expected a new folder, or that of an earlier demo, found other files; "
             "give another --output"
         )
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+    for made in (CAPTURES, COMPARISON):
+        if (out / made).is_dir():
+            shutil.rmtree(out / made)
+    out.mkdir(parents=True, exist_ok=True)
     (out / MARK).write_text("townlet demo\n")
 
 
@@ -78,7 +80,7 @@ def capture_stories(plan: Plan, out: Path, watch: Watch) -> list[Story]:
     found = []
     for name in plan.scenarios:
         config = load_scenario(name)
-        capture = capture_scenario(config, out / "captures" / name, CaptureSettings())
+        capture = capture_scenario(config, out / CAPTURES / name, CaptureSettings())
         claims = check_story(config)
         totals = capture.metrics.totals
         found.append(
@@ -98,5 +100,5 @@ def capture_stories(plan: Plan, out: Path, watch: Watch) -> list[Story]:
 
 def compare_learners(plan: Plan, out: Path, watch: Watch) -> tuple[Comparison, Path]:
     """Train and evaluate all arms, and return the results and the path of the report."""
-    found = compare(plan.training, plan.settings, out / "comparison", watch)
-    return found, write_report(found, out / "comparison")
+    found = compare(plan.training, plan.settings, out / COMPARISON, watch)
+    return found, write_report(found, out / COMPARISON)

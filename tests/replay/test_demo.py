@@ -83,3 +83,14 @@ def test_a_folder_of_something_else_is_left_alone(tiny, tmp_path):
     assert "expected a new folder" in refusal("demo", "--output", tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_demo_keeps_what_it_did_not_make(tmp_path):
+    out = tmp_path / "demo"
+    demo.prepare(out)
+    (out / "captures").mkdir()
+    (out / "captures" / "old.npz").write_bytes(b"old")
+    (out / "notes.txt").write_text("mine")
+    demo.prepare(out)
+    assert not (out / "captures").exists()
+    assert (out / "notes.txt").read_text() == "mine"
