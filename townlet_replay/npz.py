@@ -127,8 +127,7 @@ def decode_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
         EOFError,
         ValueError,
         OverflowError,
-        NotImplementedError,
-        RuntimeError,
+        RuntimeError,  # also what zipfile does not implement
         OSError,
     ) as error:
         raise CaptureError(f"{where}: not a sound NPZ archive ({error})") from error

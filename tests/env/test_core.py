@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from env.towns import CORRIDOR, HOUSE
 from env.worlds import PATIENCE, Scenario, build, legal_order, scenario, stages
 from hypothesis import given, settings
+from keeping import stored_and_read
 from naive_town import read_town
 
 from townlet_env.errors import ActionError, SnapshotError
@@ -110,14 +110,14 @@ def test_a_snapshot_resumes_to_the_bit(name):
     batch = open_batch(town, [21, 22])
     for _ in range(120):
         batch.step(wild_orders(batch, rng))
-    saved = pickle.dumps(batch.get_state())
     snapshot = batch.get_state()
+    saved = stored_and_read(snapshot)
     orders, future = [], []
     for _ in range(80):
         orders.append(wild_orders(batch, rng))
         batch.step(orders[-1])
         future.append([batch.digest(0), batch.digest(1), batch.views.features.tobytes()])
-    for state in (snapshot, pickle.loads(saved)):
+    for state in (snapshot, saved):
         resumed = WorldBatch(town.plan, 2)
         resumed.set_state(state)
         for told, expected in zip(orders, future, strict=True):

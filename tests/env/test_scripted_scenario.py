@@ -1,10 +1,10 @@
 """The wrapper: scripted residents act, learners are the caller's, everybody can be seen."""
 
-import pickle
 import warnings
 
 import numpy as np
 import pytest
+from keeping import stored_and_read
 from little_towns import little_town, scripted
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
@@ -172,7 +172,7 @@ def test_scripts_resume_from_a_state_and_in_a_clone(scenario):
     half = env.config.ticks // 2 + 3
     for _ in range(half):
         env.step({})
-    state = pickle.loads(pickle.dumps(env.get_state()))
+    state = stored_and_read(env.get_state())
     twin = env.clone()
     other.reset(seed=9)
     other.set_state(state)

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from keeping import stored_and_read
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from townlet_env import ActionError, ConfigError, ResetNeeded, SnapshotError, townlet_v0
@@ -93,7 +94,7 @@ class TestParallel:
         )
         for _ in range(30):
             step(env)
-        twin, saved = env.clone(), pickle.loads(pickle.dumps(env.get_state()))
+        twin, saved = env.clone(), stored_and_read(env.get_state())
         orders = [
             {a: int(rng.choice(np.flatnonzero(m))) for a, m in env.action_masks().items()}
             for _ in range(40)

@@ -1,7 +1,6 @@
 """Stable-Baselines3 on captures: the bits of live training, and a clear refusal otherwise."""
 
 import copy
-import hashlib
 
 import gymnasium
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
+from sb3_digests import Digests, digest
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -84,33 +84,6 @@ class Meadow(gymnasium.Env):
             self.food, self.energy, reward = self.np_random.integers(0, 4, 2), 9, reward + 1
         dead = self.energy == 0
         return self.observe(), reward - dead, dead, not dead and self.tick >= self.day, {}
-
-
-class Digests(BaseCallback):
-    """SHA-256 of weights and Adam moments after every update."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_start(self):
-        self.seen.append(digest(self.model))
-
-    def _on_training_end(self):
-        self.seen.append(digest(self.model))
-
-
-def digest(model):
-    sha = hashlib.sha256()
-    for tensor in model.policy.state_dict().values():
-        sha.update(tensor.numpy().tobytes())
-    for moments in model.policy.optimizer.state_dict()["state"].values():
-        for name in sorted(moments):
-            sha.update(torch.as_tensor(moments[name]).numpy().tobytes())
-    return sha.hexdigest()
 
 
 class BufferCopies(BaseCallback):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 
 import numpy as np
 import pytest
 import torch
 from sb3_contrib import MaskablePPO
+from sb3_digests import Digests, digest
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 
 from townlet_env import townlet_v0
 from townlet_env.views.sb3 import make_vec_env
@@ -39,34 +38,6 @@ SETTINGS = {
     },
 }
 ALGORITHMS = {"ppo": (PPO, CapturePPO), "maskable": (MaskablePPO, CaptureMaskablePPO)}
-
-
-def digest(model):
-    """SHA-256 of weights and Adam moments."""
-    sha = hashlib.sha256()
-    for name, tensor in model.policy.state_dict().items():
-        sha.update(name.encode() + tensor.numpy().tobytes())
-    for moments in model.policy.optimizer.state_dict()["state"].values():
-        for name in sorted(moments):
-            sha.update(torch.as_tensor(moments[name]).numpy().tobytes())
-    return sha.hexdigest()
-
-
-class Digests(BaseCallback):
-    """The digest before the first and after every update."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def _on_step(self):
-        return True
-
-    def _on_rollout_start(self):
-        self.seen.append(digest(self.model))
-
-    def _on_training_end(self):
-        self.seen.append(digest(self.model))
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
