@@ -7,18 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
-from stable_baselines3.common.buffers import RolloutBuffer
-from toy_rollouts import ACTIONS, SPEC, own_rollout, sharp_network, small_network
+from toy_advantages import advantages_of
+from toy_rollouts import SPEC, own_rollout, sharp_network, small_network
 
 from townlet_replay.errors import TrainingError
-from townlet_replay.policy.masked import draw_actions, entropy, evaluate, masked_log_probs
+from townlet_replay.policy.masked import draw_actions, masked_log_probs
 from townlet_replay.policy.network import NetworkConfig, ObservationSpec, TownletNetwork
 from townlet_replay.rollout import Rollout
-from townlet_replay.training.gae import close_truncations, gae
 from townlet_replay.training.ppo import (
     PPOConfig,
     correlation,
@@ -27,223 +23,8 @@ from townlet_replay.training.ppo import (
     ppo_update,
 )
 
-GAMMA, LAMBDA = 0.95, 0.9  # the product rounds differently in float32 and in double
-
-
-def advantages_of(rollout, gamma=GAMMA, gae_lambda=LAMBDA):
-    return gae(
-        rollout.rewards,
-        rollout.values,
-        rollout.terminations,
-        rollout.truncations,
-        rollout.bootstrap_values,
-        gamma,
-        gae_lambda,
-    )
-
-
-def reference_gae(rollout, gamma, gae_lambda, dtype):
-    """Schulman 2016, eq. 16, from the last row to the first."""
-    count = len(rollout.rewards)
-    advantages = np.zeros(count, dtype)
-    following = dtype(0)
-    for row in reversed(range(count)):
-        if rollout.terminations[row]:
-            next_value, following = dtype(0), dtype(0)
-        elif rollout.truncations[row]:
-            next_value, following = dtype(rollout.bootstrap_values[row]), dtype(0)
-        else:
-            next_value = dtype(rollout.values[row + 1])
-        target = dtype(rollout.rewards[row]) + dtype(gamma) * next_value
-        delta = target - dtype(rollout.values[row])
-        following = delta + dtype(gamma * gae_lambda) * following
-        advantages[row] = following
-    return advantages
-
-
-# Generalised advantage estimation
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_gae_equals_a_plain_reference_to_the_bit_and_double_precision_closely(seed):
-    rollout = own_rollout(small_network(seed), seed=seed)
-    assert rollout.terminations.any()
-    assert rollout.truncations.any()
-    found = advantages_of(rollout)
-    np.testing.assert_array_equal(
-        found.advantages, reference_gae(rollout, GAMMA, LAMBDA, np.float32)
-    )
-    exact = reference_gae(rollout, GAMMA, LAMBDA, np.float64)
-    np.testing.assert_allclose(found.advantages, exact, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(found.returns, found.advantages + rollout.values)
-    assert found.advantages.dtype == found.returns.dtype == np.float32
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_gae_equals_the_buffer_of_stable_baselines3_to_the_bit(seed):
-    rollout = own_rollout(small_network(seed), seed=seed)
-    ends = rollout.terminations | rollout.truncations
-    count = len(ends)
-    buffer = RolloutBuffer(
-        count, spaces.Box(-1, 1, (1,)), spaces.Discrete(2), gae_lambda=LAMBDA, gamma=GAMMA
-    )
-    buffer.rewards[:, 0] = close_truncations(
-        rollout.rewards,
-        rollout.terminations,
-        rollout.truncations,
-        rollout.bootstrap_values,
-        GAMMA,
-    )
-    buffer.values[:, 0] = rollout.values
-    buffer.episode_starts[:, 0] = np.concatenate([[True], ends[:-1]])
-    buffer.compute_returns_and_advantage(torch.zeros(1), ends[-1:])
-    found = advantages_of(rollout)
-    np.testing.assert_array_equal(found.advantages, buffer.advantages[:, 0])
-    np.testing.assert_array_equal(found.returns, buffer.returns[:, 0])
-
-
-def test_gae_of_three_rows_by_hand():
-    """Two rows that are cut, one that dies: delta_t = r + gamma V' - V."""
-    found = gae(
-        np.array([1, 2, 3], np.float32),
-        np.array([0.5, 1.0, 2.0], np.float32),
-        np.array([False, False, True]),
-        np.array([False, True, False]),
-        np.array([0, 10, 99], np.float32),  # 99 follows a death and must not be read
-        0.5,
-        0.5,
-    )
-    second = 2 + 0.5 * 10 - 1.0
-    first = 1 + 0.5 * 1.0 - 0.5 + 0.25 * second
-    np.testing.assert_array_equal(found.advantages, np.array([first, second, 1.0], np.float32))
-
-
-def test_a_row_with_both_flags_is_a_death():
-    both = np.array([True])
-    found = gae(
-        np.ones(1, np.float32), np.zeros(1, np.float32), both, both, np.ones(1, np.float32), 0.9, 1
-    )
-    assert found.returns.tolist() == [1.0]
-
-
-def test_lambda_one_gives_discounted_returns():
-    rollout = own_rollout(small_network())
-    returns = advantages_of(rollout, gae_lambda=1.0).returns
-    expected = np.zeros(len(returns))
-    following = 0.0
-    for row in reversed(range(len(returns))):
-        if rollout.terminations[row] or rollout.truncations[row]:
-            following = float(rollout.bootstrap_values[row])
-        following = float(rollout.rewards[row]) + GAMMA * following
-        expected[row] = following
-    np.testing.assert_allclose(returns, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_gae_refuses_an_open_last_segment_and_unequal_lengths():
-    ones, no = np.ones(2, np.float32), np.zeros(2, np.bool_)
-    with pytest.raises(TrainingError, match="last row to be terminated or truncated"):
-        gae(ones, ones, no, no, ones, 0.9, 0.9)
-    with pytest.raises(TrainingError, match=r"values: expected shape \(2,\), found \(1,\)"):
-        gae(ones, ones[:1], no, ~no, ones, 0.9, 0.9)
-
-
-# Masks
-
-
-LOGITS = st.lists(st.floats(-30, 30, width=32), min_size=ACTIONS, max_size=ACTIONS).map(
-    lambda row: torch.tensor([row], dtype=torch.float32)
-)
-MASKS = (
-    st.lists(st.booleans(), min_size=ACTIONS, max_size=ACTIONS)
-    .filter(any)
-    .map(lambda row: torch.tensor([row], dtype=torch.int8))
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(LOGITS, MASKS)
-def test_masked_actions_have_no_probability_no_entropy_and_no_gradient(logits, mask):
-    logits = logits.clone().requires_grad_()
-    log_probs = masked_log_probs(logits, mask)
-    legal = mask.bool()[0]
-    probabilities = log_probs.exp()[0]
-    assert (probabilities[~legal] == 0).all()
-    assert probabilities.sum().item() == pytest.approx(1.0, abs=1e-5)
-    spread = entropy(log_probs, mask)
-    assert -1e-5 <= spread.item() <= math.log(int(legal.sum())) + 1e-5
-    chosen = torch.tensor([int(torch.argmax(mask[0]))])
-    judged = evaluate(logits, mask, chosen)
-    (judged.log_probs + judged.entropies).sum().backward()
-    # Normalising twice leaves the rounding of a sum that is 0.
-    assert logits.grad[0][~legal].abs().sum() <= 1e-5
-    assert torch.isfinite(logits.grad).all()
-
-
-@settings(max_examples=150, deadline=None)
-@given(LOGITS, MASKS)
-def test_masked_numbers_equal_sb3_contrib_to_the_bit(logits, mask):
-    from sb3_contrib.common.maskable.distributions import MaskableCategorical
-
-    theirs = MaskableCategorical(logits=logits, masks=mask.bool())
-    for action in range(ACTIONS):
-        chosen = torch.tensor([action])
-        judged = evaluate(logits, mask, chosen)
-        assert torch.equal(judged.log_probs, theirs.log_prob(chosen))
-        assert torch.equal(judged.entropies, theirs.entropy())
-
-
-@settings(max_examples=50, deadline=None)
-@given(LOGITS)
-def test_without_a_mask_the_numbers_are_those_of_torch(logits):
-    theirs = torch.distributions.Categorical(logits=logits)
-    chosen = torch.tensor([2])
-    judged = evaluate(logits, None, chosen)
-    assert torch.equal(judged.log_probs, theirs.log_prob(chosen))
-    assert torch.equal(judged.entropies, theirs.entropy())
-
-
-def test_a_mask_that_allows_nothing_stays_finite_and_uniform():
-    logits = torch.randn(3, ACTIONS, generator=torch.Generator().manual_seed(0))
-    log_probs = masked_log_probs(logits, torch.zeros(3, ACTIONS))
-    torch.testing.assert_close(log_probs.softmax(dim=1), torch.full((3, ACTIONS), 1 / ACTIONS))
-    judged = evaluate(logits, torch.zeros(3, ACTIONS), torch.zeros(3))
-    assert torch.isfinite(judged.log_probs).all()
-    assert (judged.entropies == 0).all()
-
-
-def test_drawn_actions_follow_the_probabilities_and_never_the_mask_s_zeros():
-    logits = torch.tensor([[1.0, 0.0, -1.0, 2.0, 5.0]]).repeat(20_000, 1)
-    mask = torch.tensor([[1, 1, 0, 1, 0]]).repeat(20_000, 1)
-    log_probs = masked_log_probs(logits, mask).numpy()
-    actions = draw_actions(log_probs, np.random.default_rng(3))
-    shares = np.bincount(actions, minlength=ACTIONS) / len(actions)
-    assert shares[2] == shares[4] == 0
-    np.testing.assert_allclose(shares, np.exp(log_probs[0]), atol=0.012)
-
-
-class _LastNumber:
-    """A stream that always gives the largest number below 1, or 0."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def random(self, shape):
-        return np.full(shape, self.number)
-
-
-@pytest.mark.parametrize(("number", "expected"), [(1.0 - 2.0**-53, 3), (0.0, 1)])
-def test_the_extremes_of_a_draw_are_legal_actions(number, expected):
-    mask = torch.tensor([[0, 1, 1, 1, 0]])
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        logits = torch.tensor(rng.normal(0, 3, (1, ACTIONS)), dtype=torch.float32)
-        log_probs = masked_log_probs(logits, mask).numpy()
-        assert draw_actions(log_probs, _LastNumber(number)).tolist() == [expected]
-
 
 # Settings
-
-
 @pytest.mark.parametrize("name", ["epochs", "minibatch_size"])
 def test_counts_must_be_at_least_one(name):
     with pytest.raises(ValidationError, match=f"{name} must be at least 1, got 0"):
@@ -263,8 +44,6 @@ def test_the_optimizer_is_adam_with_ppo_s_epsilon():
 
 
 # Updates
-
-
 def update(network, rollout, seed=0, **changes):
     config = PPOConfig(**{"minibatch_size": 64, "target_kl": None, **changes})
     optimizer = make_optimizer(network, config)
@@ -470,8 +249,6 @@ def test_explained_variance_and_correlation():
 
 
 # Learning
-
-
 def test_the_rewarded_action_becomes_likely_under_its_mask():
     """A bandit of two contexts: action 3 pays in one, action 1 in the other; 4 is never legal."""
     spec = ObservationSpec(

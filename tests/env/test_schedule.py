@@ -1,13 +1,9 @@
 """Schedules: a step is done when it is done, and the next one starts only then."""
 
-import numpy as np
 import pytest
+from crews import act, opened
 from little_towns import done, happened, little_town, scripted
 
-from townlet_env.config.compile import compile_plan
-from townlet_env.policies import Crew, Sight
-from townlet_env.policies.policy import look
-from townlet_env.sim.batch import WorldBatch
 from townlet_env.story import run_story
 
 
@@ -332,33 +328,6 @@ def test_after_the_last_step_the_policy_of_then_takes_over(tmp_path):
     assert len(set(actions[3:])) > 4
 
 
-def test_a_schedule_goes_on_from_its_memory(tmp_path):
-    steps = {"repeat": {"times": 2, "steps": [{"use": "rest_bench"}, {"go": [1, 2]}, {"wait": 2}]}}
-    town = little_town(tmp_path, [scripted("ana", (5, 3), steps)], ticks=100)
-    batch, crew = opened(town)
-    for _ in range(17):
-        act(batch, crew)
-    other = Crew(town, batch.plan)
-    other.set_memory(crew.get_memory(0), 0)
-    twin = WorldBatch(batch.plan, 1)
-    twin.set_state(batch.get_state())
-    for _ in range(60):
-        assert act(batch, crew) == act(twin, other)
-    assert batch.digest() == twin.digest()
-
-
-def test_a_single_action_that_went_out_is_not_repeated_from_memory(tmp_path):
-    moves = [{"move": way} for way in ("east", "south", "west", "north", "east")]
-    town = little_town(tmp_path, [scripted("ana", (4, 2), *moves)], ticks=20)
-    batch, crew = opened(town)
-    for _ in range(8):
-        fresh = Crew(town, batch.plan)
-        fresh.set_memory(crew.get_memory(0), 0)
-        crew = fresh
-        act(batch, crew)
-    assert (batch.worlds[0].x[0], batch.worlds[0].y[0]) == (5, 2)
-
-
 def test_nothing_illegal_is_ever_ordered(tmp_path):
     steps = [
         {"use": "buy_groceries"},
@@ -374,32 +343,3 @@ def test_nothing_illegal_is_ever_ordered(tmp_path):
     story = run_story(town)
     assert not story.illegal.any()
     assert len(happened(story, "affordance_finished")) == 12
-
-
-def opened(town) -> tuple[WorldBatch, Crew]:
-    plan = compile_plan(town)
-    batch = WorldBatch(plan, 1)
-    batch.reset([0])
-    crew = Crew(town, plan)
-    crew.reset(0)
-    return batch, crew
-
-
-def act(batch: WorldBatch, crew: Crew, instead: dict[int, str] | None = None) -> dict[int, int]:
-    """Live a tick; some slots do something else than their script says."""
-    decided = crew.act(batch, 0)
-    orders = np.zeros((1, batch.num_residents), np.int64)
-    for slot, action in decided.items():
-        orders[0, slot] = action
-    for slot, name in (instead or {}).items():
-        orders[0, slot] = batch.plan.names.actions.index(name)
-    batch.step(orders)
-    return decided
-
-
-def test_sight_is_what_the_views_show(tmp_path):
-    town = little_town(tmp_path, [scripted("ana", (4, 2), {"wait": 3})])
-    batch, _ = opened(town)
-    sight: Sight = look(batch, 0, 0)
-    assert (sight.features == batch.views.features[0, 0]).all()
-    assert sight.mask[0] == 1

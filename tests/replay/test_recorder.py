@@ -11,48 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpe2 import simple_spread_v3
 from pettingzoo.utils.wrappers import BaseParallelWrapper
+from recorded_village import LIVES, check_village, drive_solo, samples_of
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import load_capture
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.rollout import pack
-from townlet_replay.sidecar import Behaviour, CaptureMetadata, CaptureNames
-from townlet_replay.spaces import flatten_observation, plain_key
+from townlet_replay.sidecar import Behaviour, CaptureNames
 
 with warnings.catch_warnings():  # importing the tests of PettingZoo imports deprecated modules
     warnings.simplefilter("ignore", DeprecationWarning)
     from pettingzoo.test import parallel_api_test
-
-LIVES = {"ana": (0, 3), "ben": (0, 6), "cat": (2, 6)}  # steps done before the first and after last
-
-
-def samples_of(path):
-    return {(s.meta.agent_id, s.meta.episode_id): s for s in load_capture(path)}
-
-
-def check_village(path, episode=0, until=6):
-    """Every row has the observation, mask, action and reward of its own step."""
-    found = samples_of(path)
-    for number, (agent, (first, last)) in enumerate(LIVES.items()):
-        end = min(last, until)
-        if first >= end:
-            assert (agent, episode) not in found
-            continue
-        sample = found[agent, episode]
-        steps = np.arange(first, end)
-        assert sample.observations["place"].tolist() == [[number, s] for s in steps]
-        assert sample.action_mask.tolist() == [
-            [1, *(int(1 + s % 3 == a) for a in (1, 2, 3))] for s in steps
-        ]
-        assert sample.actions.tolist() == (1 + steps % 3).tolist()
-        assert sample.rewards.tolist() == (10 * number + steps + 1).tolist()
-        assert sample.ticks.tolist() == (steps + 1).tolist()
-        assert sample.final_observation["place"].tolist() == [number, end]
-        assert sample.extras["final_action_mask"][1 + end % 3] == 1
-        died = agent == "ana" and end == 3
-        assert sample.terminations.tolist() == [False] * (len(steps) - 1) + [died]
-        assert sample.truncations.tolist() == [False] * (len(steps) - 1) + [not died]
-    return found
 
 
 @pytest.mark.parametrize("mask", ["obs", "info"])
@@ -215,67 +184,6 @@ def test_only_some_agents(tmp_path):
     assert [key[0] for key in samples_of(tmp_path / "c")] == ["cat"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("fails_at", [1, 4])
-def test_an_error_inside_step_keeps_what_was_recorded(tmp_path, error, fails_at):
-    env = RecordReplay(Village(fails_at=fails_at, error=error), tmp_path)
-    with pytest.raises(error, match="burns down"):
-        drive(env)
-    check_village(tmp_path, until=fails_at)
-    with pytest.raises(CaptureError, match=r"call reset\(\) before step"):
-        env.step({"ben": 1})
-    env.unwrapped.fails_at = None
-    drive(env)
-    check_village(tmp_path, episode=1)
-
-
-def test_an_error_in_the_first_step_writes_nothing(tmp_path):
-    with pytest.raises(RuntimeError):
-        drive(RecordReplay(Village(fails_at=0), tmp_path / "c"))
-    assert not (tmp_path / "c").exists()
-
-
-def test_ctrl_c_between_steps(tmp_path):
-    town = Village()
-
-    def play():
-        with RecordReplay(town, tmp_path) as env:
-            drive(env, until=4)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        play()
-    check_village(tmp_path, until=4)
-    assert town.closed
-
-
-def test_reset_in_the_middle_and_close_at_the_end(tmp_path):
-    town = Village()
-    env = RecordReplay(town, tmp_path, metadata=CaptureMetadata(seed=1, captured_at="noon"))
-    drive(env, until=4)
-    assert not list(tmp_path.iterdir())
-    env.reset()
-    check_village(tmp_path, until=4)
-    env.step({"ana": 1, "ben": 1})
-    env.close()
-    assert town.closed
-    found = check_village(tmp_path, episode=1, until=1)
-    assert found["ana", 0].meta.capture_metadata.seed == 5
-    assert found["ana", 1].meta.capture_metadata.seed == 1
-    assert found["ana", 1].meta.capture_metadata.captured_at == "noon"
-    env.close()
-    assert len(load_capture(tmp_path)) == 5
-
-
-def test_every_finished_episode_is_on_disk_at_once(tmp_path):
-    env = RecordReplay(Village(), tmp_path)
-    for episode in range(3):
-        drive(env)
-        assert load_capture(tmp_path).metrics.totals.samples == 3 * (episode + 1)
-        check_village(tmp_path, episode=episode)
-        assert env.step({}) is not None  # what the environment does after its end is its own
-
-
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         with RecordReplay(Village(), tmp_path / name, behaviour="script") as env:
@@ -309,107 +217,6 @@ def test_an_action_against_the_mask_is_recorded_as_such(tmp_path):
     assert "illegal_actions" not in found["ana", 0].extras
 
 
-BOX = spaces.Box(-1, 1, (2, 2), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("space", "action", "stored", "dtype", "dim"),
-    [
-        (spaces.Discrete(3, start=5), 6, 1, np.int64, 3),
-        (BOX, np.full((2, 2), 0.25), [[0.25, 0.25]] * 2, np.float32, 4),
-        (spaces.MultiDiscrete([3, 4]), np.array([2, 3]), [2, 3], np.int64, 2),
-        (spaces.MultiBinary(3), np.array([0, 1, 1], np.int8), [0, 1, 1], np.int64, 3),
-    ],
-)
-def test_action_spaces(tmp_path, space, action, stored, dtype, dim):
-    env = RecordReplay(OneShot(space, np.zeros(2)), tmp_path)
-    drive_solo(env, action)
-    (sample,) = load_capture(tmp_path)
-    assert sample.actions.dtype == dtype
-    assert sample.actions.tolist() == [stored, stored]
-    assert sample.meta.action_dim == dim
-    names = {0: "action_5", 1: "action_6", 2: "action_7"}
-    assert sample.meta.action_lookup == (names if isinstance(space, spaces.Discrete) else {})
-    assert sample.meta.metrics.action_counts == (
-        {"action_6": 2} if isinstance(space, spaces.Discrete) else None
-    )
-    assert len(pack([sample]).actions) == 2
-
-
-def drive_solo(env, action):
-    env.reset()
-    while env.agents:
-        env.step({"solo": action})
-
-
-def test_nested_observations_of_any_numbers(tmp_path):
-    observation = {
-        "rewards": np.arange(3, dtype=np.int16),
-        "deep": {"a b": 1.5, "pair": (True, np.zeros((2, 0), ">f8"))},
-        "final_x": 7,
-        "action_mask": np.ones(5, np.float16),  # no mask: a Box has none
-    }
-    env = RecordReplay(OneShot(BOX, observation), tmp_path)
-    drive_solo(env, np.zeros((2, 2)))
-    (sample,) = load_capture(tmp_path)
-    assert {k: (v.dtype.str, v.shape) for k, v in sample.observations.items()} == {
-        "deep_a_b": ("<f8", (2,)),
-        "deep_pair_0": ("|b1", (2,)),
-        "deep_pair_1": ("<f8", (2, 2, 0)),
-        "observation_action_mask": ("<f2", (2, 5)),
-        "observation_final_x": ("<i8", (2,)),
-        "observation_rewards": ("<i2", (2, 3)),
-    }
-    assert sample.action_mask is None
-    assert plain_key(()) == "observation"
-    with pytest.raises(CaptureError, match="would both be called 'a_b'"):
-        flatten_observation({"a b": np.zeros(1), "a-b": np.zeros(1)})
-
-
-@pytest.mark.parametrize(
-    ("space", "observation", "message"),
-    [
-        (spaces.Text(3), np.zeros(2), "actions of Text.* cannot be recorded"),
-        (BOX, "hello", "an observation of str"),
-        (BOX, {"a": [None]}, "an observation of NoneType"),
-        (BOX, {}, "an empty observation"),
-        (BOX, np.zeros(2, complex), "an observation of ndarray"),
-        (
-            spaces.Discrete(3),
-            {"x": 1, "action_mask": np.ones(4)},
-            "mask has shape .4,.; expected 3",
-        ),
-        (
-            spaces.Discrete(2),
-            {"x": 1, "action_mask": np.array([0, 7])},
-            "expected 2 numbers, 0 or 1",
-        ),
-    ],
-)
-def test_what_cannot_be_recorded_is_refused_at_reset(tmp_path, space, observation, message):
-    env = RecordReplay(OneShot(space, observation), tmp_path)
-    with pytest.raises(CaptureError, match=message):
-        env.reset()
-
-
-@pytest.mark.parametrize(
-    ("space", "action", "message"),
-    [
-        (spaces.Discrete(3), 3, "action 3 cannot be recorded; expected 0 to 2"),
-        (spaces.Discrete(3), -1, "action -1 cannot be recorded"),
-        (BOX, np.zeros(3), "an action of shape"),
-    ],
-)
-def test_an_action_outside_its_space_never_reaches_the_environment(
-    tmp_path, space, action, message
-):
-    env = RecordReplay(OneShot(space, np.zeros(2)), tmp_path)
-    env.reset()
-    with pytest.raises(CaptureError, match=message):
-        env.step({"solo": action})
-    assert env.unwrapped.steps == 0
-
-
 def test_wrong_annotations(tmp_path):
     env = RecordReplay(Village(), tmp_path)
     with pytest.raises(CaptureError, match="agent 'ana' is not there"):
@@ -440,43 +247,6 @@ def test_wrong_annotations(tmp_path):
 def test_wrong_settings(tmp_path, wrong, message):
     with pytest.raises(CaptureError, match=message):
         RecordReplay(Village(), tmp_path, **wrong).reset()
-
-
-def test_a_capture_is_not_replaced_by_accident(tmp_path):
-    drive(RecordReplay(Village(), tmp_path))
-    with pytest.raises(CaptureError, match="there is a capture already"):
-        RecordReplay(Village(), tmp_path)
-    with RecordReplay(Village(last=4), tmp_path, overwrite=True) as env:
-        drive(env)
-    check_village(tmp_path, until=4)
-    assert len(load_capture(tmp_path)) == 3
-
-
-def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
-    env = RecordReplay(Village(), tmp_path)
-    env.reset()
-    env.annotate(logits={"ana": np.zeros(4)})
-    env.step({"ana": 1, "ben": 1})
-    env.annotate(logits={"ana": np.zeros(3)})
-    env.step({"ana": 2, "ben": 2})
-    with pytest.raises(CaptureError, match=r"'ana', episode 0: logits changes its shape"):
-        env.close()
-    assert env.unwrapped.closed
-    assert set(samples_of(tmp_path)) == {("ben", 0)}
-
-
-def test_what_the_disk_refused_is_tried_again(tmp_path, monkeypatch):
-    env = RecordReplay(Village(), tmp_path / "c")
-
-    def full(*_args):
-        raise CaptureError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("townlet_replay.writer.write_files", full)
-        with pytest.raises(CaptureError, match="disk full"):
-            drive(env)
-    env.close()
-    check_village(tmp_path / "c")
 
 
 def test_columns_and_counts_from_infos(tmp_path):

@@ -1,0 +1,109 @@
+"""RecordReplay whatever ends an episode: errors, Ctrl-C, resets, a disk that refuses."""
+
+import numpy as np
+import pytest
+from capture_toys import Village, drive
+from recorded_village import check_village, samples_of
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.manifest import load_capture
+from townlet_replay.recorder import RecordReplay
+from townlet_replay.sidecar import CaptureMetadata
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("fails_at", [1, 4])
+def test_an_error_inside_step_keeps_what_was_recorded(tmp_path, error, fails_at):
+    env = RecordReplay(Village(fails_at=fails_at, error=error), tmp_path)
+    with pytest.raises(error, match="burns down"):
+        drive(env)
+    check_village(tmp_path, until=fails_at)
+    with pytest.raises(CaptureError, match=r"call reset\(\) before step"):
+        env.step({"ben": 1})
+    env.unwrapped.fails_at = None
+    drive(env)
+    check_village(tmp_path, episode=1)
+
+
+def test_an_error_in_the_first_step_writes_nothing(tmp_path):
+    with pytest.raises(RuntimeError):
+        drive(RecordReplay(Village(fails_at=0), tmp_path / "c"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_ctrl_c_between_steps(tmp_path):
+    town = Village()
+
+    def play():
+        with RecordReplay(town, tmp_path) as env:
+            drive(env, until=4)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play()
+    check_village(tmp_path, until=4)
+    assert town.closed
+
+
+def test_reset_in_the_middle_and_close_at_the_end(tmp_path):
+    town = Village()
+    env = RecordReplay(town, tmp_path, metadata=CaptureMetadata(seed=1, captured_at="noon"))
+    drive(env, until=4)
+    assert not list(tmp_path.iterdir())
+    env.reset()
+    check_village(tmp_path, until=4)
+    env.step({"ana": 1, "ben": 1})
+    env.close()
+    assert town.closed
+    found = check_village(tmp_path, episode=1, until=1)
+    assert found["ana", 0].meta.capture_metadata.seed == 5
+    assert found["ana", 1].meta.capture_metadata.seed == 1
+    assert found["ana", 1].meta.capture_metadata.captured_at == "noon"
+    env.close()
+    assert len(load_capture(tmp_path)) == 5
+
+
+def test_every_finished_episode_is_on_disk_at_once(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    for episode in range(3):
+        drive(env)
+        assert load_capture(tmp_path).metrics.totals.samples == 3 * (episode + 1)
+        check_village(tmp_path, episode=episode)
+        assert env.step({}) is not None  # what the environment does after its end is its own
+
+
+def test_a_capture_is_not_replaced_by_accident(tmp_path):
+    drive(RecordReplay(Village(), tmp_path))
+    with pytest.raises(CaptureError, match="there is a capture already"):
+        RecordReplay(Village(), tmp_path)
+    with RecordReplay(Village(last=4), tmp_path, overwrite=True) as env:
+        drive(env)
+    check_village(tmp_path, until=4)
+    assert len(load_capture(tmp_path)) == 3
+
+
+def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
+    env = RecordReplay(Village(), tmp_path)
+    env.reset()
+    env.annotate(logits={"ana": np.zeros(4)})
+    env.step({"ana": 1, "ben": 1})
+    env.annotate(logits={"ana": np.zeros(3)})
+    env.step({"ana": 2, "ben": 2})
+    with pytest.raises(CaptureError, match=r"'ana', episode 0: logits changes its shape"):
+        env.close()
+    assert env.unwrapped.closed
+    assert set(samples_of(tmp_path)) == {("ben", 0)}
+
+
+def test_what_the_disk_refused_is_tried_again(tmp_path, monkeypatch):
+    env = RecordReplay(Village(), tmp_path / "c")
+
+    def full(*_args):
+        raise CaptureError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("townlet_replay.writer.write_files", full)
+        with pytest.raises(CaptureError, match="disk full"):
+            drive(env)
+    env.close()
+    check_village(tmp_path / "c")
