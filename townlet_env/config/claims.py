@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from townlet_env.config.sections import Section
+from townlet_env.config.sections import Section, first_key
 from townlet_env.sim.ids import EVENT_NAMES, REWARD_COMPONENTS
 
 Tick = Annotated[int, Field(ge=0)]
@@ -128,8 +128,7 @@ CLAIM_KEYS = ("event", "tie", "resident", "reward", "constant")
 
 
 def _key_of(raw: Any) -> str | None:
-    names = raw if isinstance(raw, dict) else type(raw).model_fields
-    return next((key for key in CLAIM_KEYS if key in names), None)
+    return first_key(raw, CLAIM_KEYS)
 
 
 Claim = Annotated[

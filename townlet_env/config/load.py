@@ -69,7 +69,7 @@ def load_scenario(
     if "catalogue" in data:
         raise ConfigError(f"{path}: catalogue: set by the loader; change `affordances` instead")
     for key, value in (overrides or {}).items():
-        data = _merge(data, _nest(key.split("."), value))
+        data = merge(data, _nest(key.split("."), value))
     source = Source(str(path), document.lines)
     data["catalogue"] = _catalogue(source, data)
     config = validate(TownConfig, data, source)
@@ -81,12 +81,13 @@ def _nest(keys: list[str], value: Any) -> dict[str, Any]:
     return {keys[0]: value if len(keys) == 1 else _nest(keys[1:], value)}
 
 
-def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with a change: mappings key by key, everything else replaced."""
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
         both = isinstance(old, dict) and isinstance(value, Mapping)
-        merged[key] = _merge(old, value) if both and isinstance(old, dict) else value
+        merged[key] = merge(old, value) if both and isinstance(old, dict) else value
     return merged
 
 
@@ -106,7 +107,7 @@ def _catalogue(source: Source, data: dict[str, Any]) -> Catalogue:
             where = source.at(("affordances", name))
             raise ConfigError(f"{where}: expected a mapping of keys to values, found {change!r}")
     changed = source if changes else Source(str(path), document.lines)
-    return validate(Catalogue, _merge(document.data, {"affordances": changes}), changed)
+    return validate(Catalogue, merge(document.data, {"affordances": changes}), changed)
 
 
 def validate(model: type[Model], data: Mapping[str, Any], source: Source) -> Model:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +17,12 @@ class Section(BaseModel):
     """Base of every configuration model: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def first_key(raw: Any, keys: Sequence[str]) -> str | None:
+    """Return the first of ``keys`` that a mapping or a model has; it tells union members apart."""
+    names = raw if isinstance(raw, dict) else type(raw).model_fields
+    return next((key for key in keys if key in names), None)
 
 
 class NeedValues(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from townlet_env.config.sections import Section
+from townlet_env.config.sections import Section, first_key
 
 Cell = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 Ticks = Annotated[int, Field(ge=1, le=100_000)]
@@ -115,10 +115,7 @@ STEP_KEYS = ("go", "use", "work", "request", "start", "release", "move", "chat",
 
 def _key_of(raw: Any) -> str | None:
     """Return the key that says which step this is."""
-    if raw == "release":
-        return "release"
-    names = raw if isinstance(raw, dict) else type(raw).model_fields
-    return next((key for key in STEP_KEYS if key in names), None)
+    return "release" if raw == "release" else first_key(raw, STEP_KEYS)
 
 
 Step = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, Field
 
-from townlet_env.config.load import Source, configs_dir, validate
+from townlet_env.config.load import Source, configs_dir, merge, validate
 from townlet_env.config.safe_yaml import read_yaml
 from townlet_replay.policy.network import NetworkConfig
 from townlet_replay.training.bc import BCConfig
@@ -109,15 +109,4 @@ def load_train_config(name_or_path: str | Path, changes: dict[str, Any]) -> Trai
         # A scenario has residents; a training file names one.
         if "residents" not in document.data:
             data, lines = document.data, document.lines
-    return validate(TrainConfig, _merge(data, changes), Source(text, lines))
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
-    return merged
+    return validate(TrainConfig, merge(data, changes), Source(text, lines))
