@@ -50,6 +50,7 @@ def compile_plan(config: TownConfig) -> Plan:
         grid=_grid(layout),
         distance=_distances(layout),
         names=names,
+        max_newcomers=0,
     )
 
 
@@ -189,6 +190,8 @@ def _template(config: TownConfig, names: Names, layout: Layout, capacity: Capaci
     world = template[0]
     for field in ("busy_affordance", "busy_object", "reserved_object", "queue_object"):
         world[field][:] = NONE
+    for field in ("vacant_until", "meet_object", "meet_with", "post"):
+        world[field] = NONE
     for field in ("job_object", "user", "holder", "queue"):
         world[field][:] = NONE
     world.n_residents, world.n_objects = len(names.residents), len(names.objects)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from townlet_env.sim.ids import (
+    KIND_GROUP_NAMES,
     NEED_COUNT,
     NEED_NAMES,
     SHIFT_STATE_COUNT,
@@ -21,6 +22,7 @@ from townlet_env.sim.ids import (
 WINDOW = 11  # cells: side of the egocentric map
 RADIUS = WINDOW // 2
 MAP_CHANNELS = ("walls", "residents", "objects", "reserved")
+FULL_MAP_CHANNELS = (*MAP_CHANNELS, *KIND_GROUP_NAMES, "path_axis", "path_sign")
 
 AVOID_COUNT_SCALE = 8.0  # avoided residents at which rivalry_avoid_count reaches 1
 SOCIAL_SLOTS = 2  # top friends, and as many top rivals
@@ -63,7 +65,7 @@ FIXED: tuple[Feature, ...] = (
     _signed("time_sin", "clock", "sine of the time of day"),
     _signed("time_cos", "clock", "cosine of the time of day"),
     _unit("episode_progress", "clock", "ticks done / ticks of the episode"),
-    _unit("context_reset", "clock", "1 on the first observation of an episode"),
+    _unit("context_reset", "clock", "1 on the first observation of a life"),
     *(
         _unit(f"shift_{state}", "job", f"1 while the shift is {state}")
         for state in SHIFT_STATE_NAMES
@@ -92,6 +94,13 @@ FIXED: tuple[Feature, ...] = (
     *(column for place in range(SOCIAL_SLOTS) for column in _tie(f"rival_{place + 1}")),
     _unit("neighbour_present", "social", "1 if anybody else is in town"),
     _unit("neighbour_distance", "social", "d / (d + 8), Manhattan cells; 1 if nobody"),
+    _unit("meet_invited", "meet", "1 while expected at a meet"),
+    _signed("meet_dx", "meet", "columns to its place / (|columns| + |rows|); 0 if not invited"),
+    _signed("meet_dy", "meet", "rows to its place / (|columns| + |rows|); 0 if not invited"),
+    _unit("meet_distance", "meet", "steps s to its place, s / (s + 8); 1 if not invited"),
+    _unit("rent_owed", "lives", "rent r not yet paid, r / (1 + r), in meals"),
+    _unit("faint_danger", "lives", "ticks with a desperate need / ticks until fainting"),
+    _unit("notice", "lives", "ticks under notice / ticks until eviction"),
 )
 
 KIND_COLUMNS = 5
@@ -135,6 +144,8 @@ AT_PERSONALITY = _NAMES.index("personality_pace")
 AT_FRIENDS = _NAMES.index("friend_1_present")
 AT_RIVALS = _NAMES.index("rival_1_present")
 AT_NEIGHBOUR = _NAMES.index("neighbour_present")
+AT_MEET = _NAMES.index("meet_invited")
+AT_LIVES = _NAMES.index("rent_owed")
 AT_KINDS = len(FIXED)
 
 if (AT_WALLET - AT_NEEDS, AT_JOB - AT_SHIFT, AT_SUCCESS - AT_LAST) != (

@@ -59,7 +59,7 @@ class Component(IntEnum):
 
 
 class EventKind(IntEnum):
-    """What can happen in a tick; each names the resident it happened to (``by``)."""
+    """What can happen in a tick, to a resident (``by``) or to the town."""
 
     MOVE_BLOCKED = 0
     GHOST_STEP = 1
@@ -79,6 +79,48 @@ class EventKind(IntEnum):
     SHIFT_DONE = 15
     CHAT = 16
     EXIT = 17
+    FAINTED = 18
+    EVICTED = 19
+    ARRIVED = 20
+    DISMISSED = 21
+    RENT_PAID = 22
+    RENT_UNPAID = 23
+    RESTOCKED = 24
+    # Perturbations: begin and end of each, in the order of ``Perturbation``.
+    PRICE_SPIKE = 25
+    PRICE_SPIKE_OVER = 26
+    BLACKOUT = 27
+    BLACKOUT_OVER = 28
+    OUTAGE = 29
+    OUTAGE_OVER = 30
+    MEET = 31
+    MEET_OVER = 32
+    MET = 33
+    MEET_MISSED = 34
+    SHARED_MEAL = 35
+    HELPED = 36
+    SHIFT_TAKEN = 37
+    COMPANY = 38
+
+
+class Perturbation(IntEnum):
+    """What may happen to the town as a whole (rules 3.1)."""
+
+    PRICE_SPIKE = 0
+    BLACKOUT = 1
+    OUTAGE = 2
+    MEET = 3
+
+
+class KindGroup(IntEnum):
+    """What a kind of object is for; a channel each in the full map (rules 6)."""
+
+    FOOD = 0
+    SUPPLY = 1
+    HYGIENE = 2
+    REST = 3
+    WORK = 4
+    OTHER = 5
 
 
 class Stream(IntEnum):
@@ -92,6 +134,7 @@ class Stream(IntEnum):
 NEED_COUNT = len(Need)
 COMPONENT_COUNT = len(Component)
 VERB_COUNT = len(Verb)
+PERTURBATION_COUNT = len(Perturbation)
 SHIFT_STATE_COUNT = len(ShiftState)
 MINUTES_PER_DAY = 1440
 NONE = -1  # no resident, no object, no affordance
@@ -100,6 +143,8 @@ REWARD_COMPONENTS = tuple(component.name.lower() for component in Component)
 EVENT_NAMES = tuple(kind.name.lower() for kind in EventKind)
 NEED_NAMES = tuple(need.name.lower() for need in Need)
 SHIFT_STATE_NAMES = tuple(state.name.lower() for state in ShiftState)
+PERTURBATION_NAMES = tuple(kind.name.lower() for kind in Perturbation)
+KIND_GROUP_NAMES = tuple(group.name.lower() for group in KindGroup)
 VERB_NAMES = tuple(verb.name.lower() for verb in Verb)
 DIRECTION_NAMES = tuple(direction.name.lower() for direction in Direction)
 

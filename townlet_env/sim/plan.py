@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from townlet_env.sim.state import Capacity, Records
+from townlet_env.sim.state import Capacity, Records, World
 
 
 class Names(NamedTuple):
@@ -30,3 +30,15 @@ class Plan(NamedTuple):
     grid: npt.NDArray[np.uint16]  # (H + 10, W + 10) cell words at tick 0
     distance: npt.NDArray[np.uint16]  # (objects, H, W) steps to a cell next to the object
     names: Names
+    max_newcomers: int  # per episode
+
+
+def newcomer_name(number: int) -> str:
+    """Return the id of the ``number``-th newcomer of an episode, counted from 1."""
+    return f"newcomer_{number}"
+
+
+def resident_name(names: Names, world: World, slot: int) -> str:
+    """Return the id of who is in a slot now, or was until they left."""
+    number = int(world.newcomer[slot])
+    return newcomer_name(number) if number else names.residents[slot]

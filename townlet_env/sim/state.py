@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from townlet_env.sim.ids import COMPONENT_COUNT, NEED_COUNT
+from townlet_env.sim.ids import COMPONENT_COUNT, NEED_COUNT, PERTURBATION_COUNT
 
 World: TypeAlias = Any  # one record of world_dtype(...)
 Outcome: TypeAlias = Any  # one record of outcome_dtype(...)
@@ -28,7 +28,7 @@ Orders: TypeAlias = npt.NDArray[np.int32]
 
 FULL = 30_000  # units, or ticks, beyond which a 16-bit count does not grow
 SHIFT_MEMORY = 3  # shifts that attendance looks back
-EVENTS_PER_RESIDENT = 8  # more cannot happen to one resident in one tick
+EVENTS_PER_RESIDENT = 20  # rows of the event log per resident; a tick cannot fill them
 
 
 class Capacity(NamedTuple):
@@ -57,8 +57,19 @@ def world_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("price_groceries", F32),  # meals per unit of ingredients
             ("power", U8),  # 1 while there is power
             ("water", U8),  # 1 while there is water
+            ("perturb_until", I32, (PERTURBATION_COUNT,)),  # tick of its end; 0 = not on
+            ("perturb_from", I32, (PERTURBATION_COUNT,)),  # tick before which chance is silent
+            ("meet_object", I16),  # where the arranged meet is, or NONE
+            ("calm_from", I32),  # tick before which nobody leaves, after a perturbation
+            ("exit_from", I32),  # tick before which nobody leaves, after an exit
+            ("exits_today", I16),
+            ("arrivals", I32),  # newcomers so far
             # residents
             ("alive", U8, (n,)),  # 1 while in town
+            ("newcomer", I32, (n,)),  # 0: who the slot began with; k: newcomer_k
+            ("since", I32, (n,)),  # ticks done when this life began
+            ("vacant_until", I32, (n,)),  # tick in which a newcomer takes the slot, or NONE
+            ("quiet_until", I32, (n,)),  # tick before which no reward is positive, after an exit
             ("x", I16, (n,)),  # column, cells
             ("y", I16, (n,)),  # row, cells
             ("needs", F32, (n, NEED_COUNT)),  # in [0, 1], 1 = satisfied
@@ -67,6 +78,15 @@ def world_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("pace", F32, (n,)),  # personality, in [-1, 1]
             ("patience", F32, (n,)),  # personality, in [-1, 1]
             ("warmth", F32, (n,)),  # personality, in [-1, 1]
+            ("drawn", U8, (n,)),  # 1 if the personality is drawn when the episode opens
+            ("faint_ticks", I16, (n,)),  # ticks in a row with a desperate need
+            ("rent_owed", F32, (n,)),  # meals
+            ("rent_missed", I16, (n,)),  # midnights in a row with rent left unpaid
+            ("notice", I16, (n,)),  # ticks under notice to leave; 0 = none
+            ("meal_until", I32, (n,)),  # tick before which the last meal can be shared
+            ("meet_with", I16, (n,)),  # whom to meet at meet_object, or NONE
+            ("meet_from", I32, (n,)),  # tick before which no further invitation comes
+            ("meets", I16, (n,)),  # invitations so far
             ("blocked", I16, (n,)),  # tries in a row blocked by another resident
             ("busy_affordance", I8, (n,)),  # running affordance or NONE
             ("busy_object", I16, (n,)),  # object in use or NONE
@@ -79,7 +99,11 @@ def world_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("last_success", U8, (n,)),  # 1 if it did what it says
             ("potential", F32, (n,)),  # phi of the last state, rules 5
             # jobs
-            ("job_object", I16, (n,)),  # work place or NONE
+            ("post", I16, (n,)),  # work place that goes with the slot, or NONE
+            ("job_object", I16, (n,)),  # work place or NONE; NONE after a dismissal
+            ("dismissed", U8, (n,)),  # 1 after a dismissal
+            ("absences", I16, (n,)),  # bit d: absent in the d-th last shift, of the last seven
+            ("taken_over", U8, (n,)),  # 1 once somebody took over today's shift
             ("job_start", I16, (n,)),  # minute of the day
             ("job_end", I16, (n,)),  # minute of the day, exclusive
             ("job_wage", F32, (n,)),  # meals per tick worked
@@ -99,6 +123,7 @@ def world_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("object_x", I16, (m,)),
             ("object_y", I16, (m,)),
             ("stock", I16, (m,)),  # units, never negative
+            ("restock", I16, (m,)),  # units it is filled up to every day; 0 = never
             ("user", I16, (m,)),  # resident using it or NONE
             ("holder", I16, (m,)),  # resident holding the reservation or NONE
             ("holder_age", I16, (m,)),  # ticks the reservation has been held
@@ -122,6 +147,8 @@ def outcome_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("social", F32, (n,)),  # reward of a chat in this tick
             ("components", F32, (n, COMPONENT_COUNT)),
             ("reward", F32, (n,)),
+            ("arrived", U8, (n,)),  # 1 in the tick of the arrival
+            ("terminal", F32, (n,)),  # reward of the exit in this tick
             ("terminated", U8, (n,)),  # 1 in the tick of the exit
             ("truncated", U8, (n,)),  # 1 when the episode is cut by time
             ("n_events", I32),
@@ -135,7 +162,7 @@ def outcome_dtype(capacity: Capacity) -> np.dtype[np.void]:
 class Views(NamedTuple):
     """What residents see; W worlds, N residents of the scenario, A actions, F features."""
 
-    map: npt.NDArray[np.uint8]  # (W, N, 4, 11, 11) of 0/1
+    map: npt.NDArray[np.uint8]  # (W, N, C, 11, 11) of 0/1; C = 0, 4 or 12 channels
     features: npt.NDArray[np.float32]  # (W, N, F)
     action_mask: npt.NDArray[np.int8]  # (W, N, A) of 0/1
 
