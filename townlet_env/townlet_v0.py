@@ -32,6 +32,7 @@ def parallel_env(
     max_ticks: int | None = None,
     max_cycles: int | None = None,
     render_mode: str | None = None,
+    render_size: int | None = None,
     details: bool = False,
     **overrides: Any,
 ) -> TownletParallelEnv:
@@ -43,7 +44,8 @@ def parallel_env(
         mask: ``obs``, ``info`` or ``none``.
         max_ticks: Length of an episode; that of the scenario by default.
         max_cycles: PettingZoo's word for ``max_ticks``.
-        render_mode: None.
+        render_mode: ``ansi``, ``rgb_array``, ``human``, or None to draw nothing.
+        render_size: Longer side of the picture in pixels.
         details: Also put reward components, events and the tick into every info.
         **overrides: Settings of the scenario to replace, by key: ``needs={"decay": {...}}``.
 
@@ -62,7 +64,12 @@ def parallel_env(
     else:
         config = load_scenario(scenario, changes)
     return TownletParallelEnv(
-        config, observation=observation, mask=mask, details=details, render_mode=render_mode
+        config,
+        observation=observation,
+        mask=mask,
+        details=details,
+        render_mode=render_mode,
+        render_size=render_size,
     )
 
 

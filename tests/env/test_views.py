@@ -115,7 +115,7 @@ class TestParallel:
         [
             ({"observation": "hybird"}, "did you mean 'hybrid'"),
             ({"mask": "infos"}, "did you mean 'info'"),
-            ({"render_mode": "human"}, "expected None"),
+            ({"render_mode": "ascii"}, "did you mean .ansi."),
             ({"scenario": "queue_conflct"}, "did you mean 'queue_conflict'"),
             ({"quues": {}}, "did you mean 'queues'"),
         ],

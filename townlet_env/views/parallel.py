@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ActionError, ConfigError, ResetNeeded, nearest
+from townlet_env.render.renderer import RENDER_FPS, RENDER_MODES, Frame, Renderer
 from townlet_env.sim.batch import Step, WorldBatch
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS
@@ -62,6 +63,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         mask: MaskMode = "obs",
         details: bool = False,
         render_mode: str | None = None,
+        render_size: int | None = None,
     ) -> None:
         """Build the environment.
 
@@ -71,17 +73,25 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             mask: Where the action mask is: in the observation, in ``info``, or only in
                 ``action_masks()``.
             details: Also put ``reward_components``, ``events`` and ``tick`` into every info.
-            render_mode: None; pictures are drawn elsewhere.
+            render_mode: ``ansi``, ``rgb_array``, ``human``, or None to draw nothing.
+            render_size: Longer side of the picture in pixels; by the size of the town by default.
 
         Raises:
-            ConfigError: An option is unknown, or the scenario does not fit together.
+            ConfigError: An option is unknown, the scenario does not fit together, or the extra
+                that draws pictures is not installed.
         """
         _check_option("observation", observation, OBSERVATION_VARIANTS)
         _check_option("mask", mask, MASK_MODES)
-        if render_mode is not None:
-            raise ConfigError(f"render_mode: expected None, found {render_mode!r}")
-        self.metadata = {"name": "townlet_v0", "render_modes": [], "is_parallelizable": True}
+        self.metadata = {
+            "name": "townlet_v0",
+            "render_modes": list(RENDER_MODES),
+            "render_fps": RENDER_FPS,
+            "is_parallelizable": True,
+        }
         self.render_mode = render_mode
+        self._renderer = (
+            None if render_mode is None else Renderer(render_mode, config.name, render_size)
+        )
         self.config = config
         self.plan: Plan = compile_plan(config)
         self.batch = WorldBatch(self.plan, 1)
@@ -129,6 +139,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.batch.reset([episode_seed(self._base_seed, self._episode)])
         self._episode += 1
         self.agents = list(self.possible_agents)
+        if self._renderer is not None:
+            self._renderer.open(self.batch)
         quiet = np.zeros(len(self.possible_agents), np.bool_)
         return self._observe(self.agents), self._inform(self.agents, quiet)
 
@@ -147,6 +159,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         if not self.agents:
             raise ResetNeeded("expected a live episode, found none; call reset() first")
         taken = self.batch.step(self._orders(actions)[None])
+        if self._renderer is not None:
+            self._renderer.watch(self.batch, fps=self.metadata["render_fps"])
         agents = self.agents
         rewards, terminated, truncated = _by_agent(taken, agents, self._slots)
         observations = self._observe(agents)
@@ -242,6 +256,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         world = self.batch.worlds[0]
         live = int(world.tick) < self.config.ticks
         self.agents = [a for a, i in self._slots.items() if live and world.alive[i]]
+        if self._renderer is not None:
+            self._renderer.open(self.batch)
 
     def clone(self) -> TownletParallelEnv:
         """Return an independent environment in the same state."""
@@ -260,11 +276,23 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         """Return what happened in the last tick, in order."""
         return self.batch.events()
 
-    def render(self) -> None:
-        """Draw nothing: no render mode is offered."""
+    def render(self) -> str | Frame | None:
+        """Draw the town as it is now.
+
+        Returns:
+            Text in mode ``ansi``, uint8 (H, W, 3) in mode ``rgb_array``; None in mode ``human``,
+            whose window also follows every step by itself, and without a mode.
+
+        Raises:
+            ResetNeeded: There was no episode yet.
+            ConfigError: The town does not fit into a picture of ``render_size``.
+        """
+        return None if self._renderer is None else self._renderer.draw(self.batch)
 
     def close(self) -> None:
-        """Release nothing: arrays are freed with the object."""
+        """Close the window, if one is open; arrays are freed with the object."""
+        if self._renderer is not None:
+            self._renderer.close()
 
 
 def _by_agent(
