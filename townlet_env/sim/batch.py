@@ -12,7 +12,7 @@ from townlet_env.errors import ActionError
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS, WINDOW
 from townlet_env.sim.ids import COMPONENT_COUNT, EVENT_NAMES, NONE
-from townlet_env.sim.plan import Plan
+from townlet_env.sim.plan import Plan, resident_name
 from townlet_env.sim.snapshot import Snapshot, digest, restore_grid, take
 from townlet_env.sim.state import Records, Views, allocate, outcome_dtype, world_dtype
 from townlet_env.sim.tick import open_worlds, step_worlds
@@ -27,6 +27,7 @@ class Step(NamedTuple):
     terminated: npt.NDArray[np.bool_]  # (W, N) left town for good
     truncated: npt.NDArray[np.bool_]  # (W, N) cut by time
     illegal: npt.NDArray[np.bool_]  # (W, N) the order was not legal and became wait
+    arrived: npt.NDArray[np.bool_]  # (W, N) a newcomer took the slot
 
 
 class WorldBatch:
@@ -36,13 +37,20 @@ class WorldBatch:
 
     Attributes:
         plan: The compiled scenario.
-        views: ``map`` (W, N, 4, 11, 11) uint8, ``features`` (W, N, F) float32 and ``action_mask``
+        views: ``map`` (W, N, C, 11, 11) uint8, ``features`` (W, N, F) float32 and ``action_mask``
             (W, N, A) int8 of the present state, overwritten by every step.
         worlds: (W,) world records. Read them; only kernels write.
     """
 
-    def __init__(self, plan: Plan, num_worlds: int) -> None:
-        """Allocate ``num_worlds`` worlds; ``reset`` opens their first episodes."""
+    def __init__(self, plan: Plan, num_worlds: int, channels: int = len(MAP_CHANNELS)) -> None:
+        """Allocate ``num_worlds`` worlds; ``reset`` opens their first episodes.
+
+        Args:
+            plan: A compiled scenario.
+            num_worlds: W.
+            channels: C of the maps: 0 for none, 4 (``features.MAP_CHANNELS``) or 12
+                (``features.FULL_MAP_CHANNELS``).
+        """
         n, actions = len(plan.names.residents), len(plan.names.actions)
         self.plan = plan
         self.num_worlds = num_worlds
@@ -50,7 +58,7 @@ class WorldBatch:
         self.worlds: Records = allocate(world_dtype(plan.capacity), num_worlds)
         self.outcomes: Records = allocate(outcome_dtype(plan.capacity), num_worlds)
         self.views = Views(
-            map=np.zeros((num_worlds, n, len(MAP_CHANNELS), WINDOW, WINDOW), np.uint8),
+            map=np.zeros((num_worlds, n, channels, WINDOW, WINDOW), np.uint8),
             features=np.zeros((num_worlds, n, len(plan.names.features)), np.float32),
             action_mask=np.zeros((num_worlds, n, actions), np.int8),
         )
@@ -61,6 +69,7 @@ class WorldBatch:
         self._terminated = outcomes["terminated"][:, :n]
         self._truncated = outcomes["truncated"][:, :n]
         self._illegal = outcomes["illegal"][:, :n]
+        self._arrived = outcomes["arrived"][:, :n]
         self._alive = self.worlds.view(np.ndarray)["alive"][:, :n]
         self._grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
         self._orders = np.zeros((num_worlds, n), np.int32)
@@ -107,6 +116,7 @@ class WorldBatch:
             terminated=self._terminated.astype(np.bool_),
             truncated=self._truncated.astype(np.bool_),
             illegal=self._illegal.astype(np.bool_),
+            arrived=self._arrived.astype(np.bool_),
         )
 
     @property
@@ -125,16 +135,17 @@ class WorldBatch:
 
     def events(self, w: int = 0) -> list[Event]:
         """Return what happened in world ``w`` in the last step, in order."""
-        names, outcome = self.plan.names, self.outcomes[w]
+        names, outcome, world = self.plan.names, self.outcomes[w], self.worlds[w]
+        residents = [resident_name(names, world, slot) for slot in range(self.num_residents)]
         found = []
         for row in range(outcome.n_events):
             kind, by, other, o, affordance = (int(code) for code in outcome.events[row])
             found.append(
                 Event(
                     event=EVENT_NAMES[kind],
-                    tick=int(self.worlds[w].tick),
-                    by=names.residents[by],
-                    other=None if other == NONE else names.residents[other],
+                    tick=int(world.tick),
+                    by=None if by == NONE else residents[by],
+                    other=None if other == NONE else residents[other],
                     object=None if o == NONE else names.objects[o],
                     affordance=None if affordance == NONE else names.affordances[affordance],
                     value=float(outcome.event_value[row]),

@@ -14,11 +14,11 @@ class Event(NamedTuple):
 
     event: str  # one of ids.EVENT_NAMES
     tick: int  # ticks done when it happened; the first tick is 1
-    by: str  # resident
+    by: str | None  # resident; None if it befell the town
     other: str | None  # second resident
     object: str | None
     affordance: str | None
-    value: float  # intensity of a conflict, quality of a chat, minutes late, else 0
+    value: float  # such as the intensity of a conflict or minutes late; 0 if there is none
 
 
 @kernel

@@ -51,6 +51,12 @@ def manhattan(world: World, i: int, o: int) -> int:
 
 
 @kernel
+def cells_apart(world: World, i: int, j: int) -> int:
+    """Return the Manhattan distance between two residents, in cells."""
+    return abs(int(world.x[i]) - int(world.x[j])) + abs(int(world.y[i]) - int(world.y[j]))
+
+
+@kernel
 def utilities_hold(world: World, needs_power: int, needs_water: int) -> bool:
     """Tell whether the utilities that something needs are there."""
     return (needs_power == 0 or world.power != 0) and (needs_water == 0 or world.water != 0)
@@ -117,7 +123,7 @@ def nearest_free_resident(world: World, i: int, cells: int) -> int:
     for j in range(world.n_residents):
         if j == i or world.alive[j] == 0 or world.busy_affordance[j] != NONE:
             continue
-        apart = abs(int(world.x[i]) - int(world.x[j])) + abs(int(world.y[i]) - int(world.y[j]))
+        apart = cells_apart(world, i, j)
         if apart < best_cells:
             best_cells = apart
             best = j
@@ -133,7 +139,10 @@ def minute_of_day(world: World) -> int:
 @kernel
 def on_shift(world: World, i: int) -> bool:
     """Tell whether the daily window [start, end) of ``i``'s job is open."""
-    if world.job_object[i] == NONE:
-        return False
-    minute = minute_of_day(world)
-    return int(world.job_start[i]) <= minute < int(world.job_end[i])
+    return world.job_object[i] != NONE and window_is_open(world, i)
+
+
+@kernel
+def window_is_open(world: World, i: int) -> bool:
+    """Tell whether it is the time of the shift that goes with the slot, employed or not."""
+    return int(world.job_start[i]) <= minute_of_day(world) < int(world.job_end[i])

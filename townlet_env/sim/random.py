@@ -19,10 +19,17 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2**-53
 
-# What a draw is used for; one number per purpose, `by * 64 + purpose` where residents draw.
+# What a draw is used for; `by * 64 + purpose` where residents draw, or kinds of perturbations.
 USE_TURN = 1
 USE_CHAT = 2
 USE_ACTION = 3
+USE_PERTURB = 4
+USE_LENGTH = 5
+USE_FACTOR = 6
+USE_PLACE = 7
+USE_INVITE = 8
+USE_DELAY = 9
+USE_TRAIT = 10  # to 13: four numbers make a personality
 
 
 @kernel

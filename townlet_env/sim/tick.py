@@ -7,14 +7,18 @@ import numpy.typing as npt
 
 from townlet_env.jit import kernel
 from townlet_env.sim.kernels.affordances import run_affordances
+from townlet_env.sim.kernels.arrivals import draw_personalities, welcome_newcomers
 from townlet_env.sim.kernels.clock import advance_clock
+from townlet_env.sim.kernels.economy import keep_accounts
 from townlet_env.sim.kernels.jobs import work_shifts
+from townlet_env.sim.kernels.lives import end_lives
 from townlet_env.sim.kernels.movement import move_residents
 from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
 from townlet_env.sim.kernels.observe_map import observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
 from townlet_env.sim.kernels.orders import take_orders
+from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
 from townlet_env.sim.kernels.rewards import potential, score
 from townlet_env.sim.kernels.ties import update_ties
@@ -34,6 +38,8 @@ def tick(
 ) -> None:
     """Live one tick of one world, in place."""
     take_orders(world, outcome, rules, orders, mask)  # 3.0
+    perturb_town(world, outcome, rules)  # 3.1
+    welcome_newcomers(world, outcome, rules, grid)  # 3.2
     move_residents(world, outcome, rules, orders, grid, distance)  # 3.3
     join_queues(world, outcome, rules, orders)  # 3.4
     serve_queues(world, outcome, rules, orders)  # 3.5
@@ -41,6 +47,8 @@ def tick(
     decay_needs(world, rules)  # 3.7
     work_shifts(world, outcome, rules)  # 3.8
     update_ties(world, outcome, rules, orders)  # 3.9
+    keep_accounts(world, outcome, rules)  # 3.10
+    end_lives(world, outcome, rules, grid)  # 3.10
     score(world, outcome, rules)  # 3.11
     advance_clock(world, outcome, rules, orders)  # 3.12
 
@@ -92,10 +100,11 @@ def open_worlds(
     which: npt.NDArray[np.int64],
     fresh: bool,
 ) -> None:
-    """Observe the worlds ``which`` without a tick; a fresh one gets its first potential."""
+    """Observe the worlds ``which`` without a tick; in fresh ones lives begin."""
     for w in which:
         world = worlds[w]
         if fresh:
+            draw_personalities(world, rules[0])
             for i in range(world.n_residents):
                 world.potential[i] = potential(world, rules[0], i)
         observe(world, rules[0], grids[w], distance, views, w)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from townlet_env.jit import kernel
-from townlet_env.sim.events import log_affordance
-from townlet_env.sim.ids import NEED_COUNT, NONE, EventKind, Verb
-from townlet_env.sim.places import manhattan, on_shift, utilities_hold
+from townlet_env.sim.events import log, log_affordance
+from townlet_env.sim.hands import stop_using
+from townlet_env.sim.ids import NEED_COUNT, NONE, EventKind, Need, Verb
+from townlet_env.sim.places import cells_apart, manhattan, on_shift, utilities_hold
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import FULL, Orders, Outcome, World
 
@@ -68,6 +69,10 @@ def advance(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
             o = int(world.busy_object[i])
             world.cooldown_until[i, o] = world.tick + 1 + rules.cooldown_ticks
             stop(world, outcome, i, EventKind.AFFORDANCE_FINISHED)
+            if rules.affordance_effect[affordance, Need.HUNGER] > 0.0:
+                share_meal(world, outcome, rules, i, o)
+            if rules.affordance_company[affordance] > 0.0:
+                keep_company(world, outcome, rules, i, o, affordance)
 
 
 @kernel
@@ -75,10 +80,31 @@ def stop(world: World, outcome: Outcome, i: int, kind: int) -> None:
     """Free the resident and the object."""
     o = int(world.busy_object[i])
     log_affordance(outcome, kind, i, NONE, o, int(world.busy_affordance[i]), 0.0)
-    world.user[o] = NONE
-    world.busy_affordance[i] = NONE
-    world.busy_object[i] = NONE
-    world.busy_remaining[i] = 0
+    stop_using(world, i)
+
+
+@kernel
+def share_meal(world: World, outcome: Outcome, rules: Rules, i: int, o: int) -> None:
+    """Share the meal just finished with those near by who finished one a short while ago."""
+    for j in range(world.n_residents):
+        if world.alive[j] == 0 or world.meal_until[j] <= world.tick:
+            continue
+        if j != i and cells_apart(world, i, j) <= rules.meal_range:
+            log(outcome, EventKind.SHARED_MEAL, i, j, o, 0.0)
+    world.meal_until[i] = world.tick + 1 + rules.meal_ticks
+
+
+@kernel
+def keep_company(
+    world: World, outcome: Outcome, rules: Rules, i: int, o: int, affordance: int
+) -> None:
+    """Have been near those who still do something that is company."""
+    for j in range(world.n_residents):
+        other = int(world.busy_affordance[j])
+        if world.alive[j] == 0 or other == NONE or rules.affordance_company[other] == 0.0:
+            continue
+        if cells_apart(world, i, j) <= rules.company_range:
+            log(outcome, EventKind.COMPANY, i, j, o, rules.affordance_company[affordance])
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Rules 3.8: shifts, lateness, absence and wages."""
+"""Rules 3.8: shifts, lateness, absence, dismissal and wages."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ import numpy as np
 from townlet_env.jit import kernel
 from townlet_env.sim.events import log
 from townlet_env.sim.ids import NONE, EventKind, ShiftState
-from townlet_env.sim.places import minute_of_day, on_shift
+from townlet_env.sim.places import minute_of_day, on_shift, window_is_open
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import SHIFT_MEMORY, Outcome, World
+
+WEEK = 0x7F  # a bit for each of the last seven shifts
 
 
 @kernel
 def work_shifts(world: World, outcome: Outcome, rules: Rules) -> None:
     """Advance the shift of everybody who has a job, and pay those who work."""
     for i in range(world.n_residents):
-        if world.alive[i] == 0 or world.job_object[i] == NONE:
+        if world.alive[i] == 0:
+            continue
+        if world.job_object[i] == NONE and not hire(world, i):
             continue
         if on_shift(world, i):
             live_shift(world, outcome, rules, i)
         else:
             leave_shift(world, outcome, rules, i)
+
+
+@kernel
+def hire(world: World, i: int) -> bool:
+    """Give a newcomer the work place of the slot, unless its shift is under way already."""
+    if world.post[i] == NONE or world.dismissed[i] != 0 or window_is_open(world, i):
+        return False
+    world.job_object[i] = world.post[i]
+    return True
 
 
 @kernel
@@ -53,6 +66,19 @@ def live_shift(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
     elif world.shift_worked[i] > 0:
         world.shift_away[i] += 1
     check_absence(world, outcome, rules, i, minutes_in)
+    lose_shift(world, outcome, rules, i)
+
+
+@kernel
+def lose_shift(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
+    """Log once who works in the place of somebody late or absent who has not worked at all."""
+    if world.taken_over[i] != 0 or world.shift_worked[i] > 0:
+        return
+    if world.shift_state[i] == ShiftState.LATE or world.shift_state[i] == ShiftState.ABSENT:
+        j = int(world.user[world.job_object[i]])
+        if j != NONE and is_working(world, rules, j):
+            world.taken_over[i] = 1
+            log(outcome, EventKind.SHIFT_TAKEN, j, i, int(world.job_object[i]), 0.0)
 
 
 @kernel
@@ -89,9 +115,12 @@ def leave_shift(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
     minute = minute_of_day(world)
     state = int(world.shift_state[i])
     if state == ShiftState.ON_TIME or state == ShiftState.LATE or state == ShiftState.ABSENT:
+        log(outcome, EventKind.SHIFT_DONE, i, NONE, int(world.job_object[i]), 0.0)
         remember_shift(world, i)
         world.shift_state[i] = ShiftState.DONE
-        log(outcome, EventKind.SHIFT_DONE, i, NONE, int(world.job_object[i]), 0.0)
+        if recent_absences(world, i) >= rules.dismissal_absences:
+            dismiss(world, outcome, i)
+            return
     until = (int(world.job_start[i]) - minute) % 1440
     if until <= rules.arrival_buffer:
         world.shift_state[i] = ShiftState.PRE
@@ -109,5 +138,27 @@ def remember_shift(world: World, i: int) -> None:
         world.shifts_scheduled[i, past] = world.shifts_scheduled[i, past - 1]
     world.shifts_worked[i, 0] = world.shift_worked[i]
     world.shifts_scheduled[i, 0] = np.int16(world.job_end[i] - world.job_start[i])
+    absent = 1 if world.shift_state[i] == ShiftState.ABSENT else 0
+    world.absences[i] = ((int(world.absences[i]) << 1) | absent) & WEEK
     world.shift_worked[i] = 0
     world.shift_away[i] = 0
+    world.taken_over[i] = 0
+
+
+@kernel
+def recent_absences(world: World, i: int) -> int:
+    """Count the absences among the last seven shifts."""
+    count = 0
+    for day in range(7):
+        count += (int(world.absences[i]) >> day) & 1
+    return count
+
+
+@kernel
+def dismiss(world: World, outcome: Outcome, i: int) -> None:
+    """Take the job away for good."""
+    log(outcome, EventKind.DISMISSED, i, NONE, int(world.job_object[i]), 0.0)
+    world.job_object[i] = NONE
+    world.dismissed[i] = 1
+    world.withheld[i] = 0.0
+    world.shift_state[i] = ShiftState.OFF

@@ -13,6 +13,8 @@ from townlet_env.sim.features import (
     AT_JOB,
     AT_KINDS,
     AT_LAST,
+    AT_LIVES,
+    AT_MEET,
     AT_NEEDS,
     AT_NEIGHBOUR,
     AT_PERSONALITY,
@@ -29,7 +31,7 @@ from townlet_env.sim.features import (
     SOCIAL_SLOTS,
 )
 from townlet_env.sim.ids import NEED_COUNT, NONE
-from townlet_env.sim.places import UNREACHABLE, minute_of_day, nearest_usable
+from townlet_env.sim.places import UNREACHABLE, cells_apart, minute_of_day, nearest_usable
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import SHIFT_MEMORY, Distance, World
 
@@ -47,12 +49,14 @@ def observe_features(
         if world.alive[i] == 0:
             continue
         see_self(world, i, row)
-        see_clock(world, rules, row)
+        see_clock(world, rules, i, row)
         see_job(world, i, row)
         see_activity(world, rules, i, row)
         see_town(world, row)
         see_ties(world, rules, i, row)
         see_neighbour(world, i, row)
+        see_meet(world, distance, i, row)
+        see_danger(world, rules, i, row)
         for kind in range(rules.n_kinds):
             see_kind(world, rules, distance, i, kind, row)
 
@@ -78,13 +82,13 @@ def see_self(world: World, i: int, row: Row) -> None:
 
 
 @kernel
-def see_clock(world: World, rules: Rules, row: Row) -> None:
-    """Time of day, progress of the episode, and its first observation."""
+def see_clock(world: World, rules: Rules, i: int, row: Row) -> None:
+    """Time of day, progress of the episode, and the first observation of a life."""
     minute = minute_of_day(world)
     row[AT_CLOCK] = rules.day_sin[minute]
     row[AT_CLOCK + 1] = rules.day_cos[minute]
     row[AT_CLOCK + 2] = min(world.tick / rules.max_ticks, 1.0)
-    row[AT_CLOCK + 3] = 1.0 if world.tick == 0 else 0.0
+    row[AT_CLOCK + 3] = 1.0 if world.tick == world.since[i] else 0.0
 
 
 @kernel
@@ -203,11 +207,36 @@ def see_neighbour(world: World, i: int, row: Row) -> None:
     nearest = NONE
     for j in range(world.n_residents):
         if j != i and world.alive[j] != 0:
-            cells = abs(int(world.x[i]) - int(world.x[j])) + abs(int(world.y[i]) - int(world.y[j]))
+            cells = cells_apart(world, i, j)
             if nearest == NONE or cells < nearest:
                 nearest = cells
     row[AT_NEIGHBOUR] = 1.0 if nearest != NONE else 0.0
     row[AT_NEIGHBOUR + 1] = squash(nearest, 8.0) if nearest != NONE else 1.0
+
+
+@kernel
+def see_meet(world: World, distance: Distance, i: int, row: Row) -> None:
+    """Whether and where one is expected."""
+    row[AT_MEET + 3] = 1.0
+    if world.meet_with[i] == NONE:
+        return
+    o = int(world.meet_object)
+    dx = int(world.object_x[o]) - int(world.x[i])
+    dy = int(world.object_y[o]) - int(world.y[i])
+    cells = max(abs(dx) + abs(dy), 1)
+    steps = int(distance[o, world.y[i], world.x[i]])
+    row[AT_MEET] = 1.0
+    row[AT_MEET + 1] = dx / cells
+    row[AT_MEET + 2] = dy / cells
+    row[AT_MEET + 3] = squash(steps, 8.0) if steps < UNREACHABLE else 1.0
+
+
+@kernel
+def see_danger(world: World, rules: Rules, i: int, row: Row) -> None:
+    """Rent owed, and how near an exit is."""
+    row[AT_LIVES] = squash(world.rent_owed[i], 1.0)
+    row[AT_LIVES + 1] = min(world.faint_ticks[i] / max(rules.faint_after, 1), 1.0)
+    row[AT_LIVES + 2] = min(world.notice[i] / (rules.notice_ticks + 1.0), 1.0)
 
 
 @kernel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from townlet_env.jit import kernel
 from townlet_env.sim.events import log, log_affordance
-from townlet_env.sim.ids import NONE, EventKind, Verb
+from townlet_env.sim.hands import drop_reservation, leave_line, stop_using
+from townlet_env.sim.ids import NONE, EventKind, ShiftState, Verb
 from townlet_env.sim.places import manhattan, nearest_in_range
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import FULL, Orders, Outcome, World
@@ -65,22 +66,6 @@ def join(world: World, i: int, o: int) -> None:
 
 
 @kernel
-def leave(world: World, i: int) -> None:
-    """Take ``i`` out of the line it waits in; those behind move up."""
-    o = int(world.queue_object[i])
-    kept = 0
-    for place_in_line in range(world.queue_length[o]):
-        j = world.queue[o, place_in_line]
-        if j != i:
-            world.queue[o, kept] = j
-            kept += 1
-    world.queue[o, kept] = NONE
-    world.queue_length[o] = kept
-    world.queue_object[i] = NONE
-    world.queue_ticks[i] = 0
-
-
-@kernel
 def release(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
     """Give up what ``i`` uses, holds or waits for; letting the next one go first is a courtesy."""
     if world.busy_affordance[i] != NONE:
@@ -91,20 +76,24 @@ def release(world: World, outcome: Outcome, rules: Rules, i: int) -> None:
         if rules.affordance_work[affordance] != 0:
             kind = EventKind.AFFORDANCE_FINISHED
         log_affordance(outcome, kind, i, NONE, o, affordance, 0.0)
-        world.user[o] = NONE
-        world.busy_affordance[i] = NONE
-        world.busy_object[i] = NONE
-        world.busy_remaining[i] = 0
+        stop_using(world, i)
     elif world.reserved_object[i] != NONE:
         o = int(world.reserved_object[i])
-        world.holder[o] = NONE
-        world.holder_age[o] = 0
-        world.reserved_object[i] = NONE
+        drop_reservation(world, i)
         if world.queue_length[o] > 0:
-            log(outcome, EventKind.COURTESY, i, int(world.queue[o, 0]), o, 0.0)
+            let_go_first(world, outcome, i, int(world.queue[o, 0]), o)
     elif world.queue_object[i] != NONE:
         log(outcome, EventKind.QUEUE_LEFT, i, NONE, int(world.queue_object[i]), 0.0)
-        leave(world, i)
+        leave_line(world, i)
+
+
+@kernel
+def let_go_first(world: World, outcome: Outcome, i: int, j: int, o: int) -> None:
+    """Log that ``i`` let ``j`` go first: a help to who is late, else a courtesy."""
+    if world.shift_state[j] == ShiftState.LATE:
+        log(outcome, EventKind.HELPED, i, j, o, 0.0)
+    else:
+        log(outcome, EventKind.COURTESY, i, j, o, 0.0)
 
 
 @kernel
@@ -115,7 +104,7 @@ def serve_queues(world: World, outcome: Outcome, rules: Rules, orders: Orders) -
             continue
         if manhattan(world, i, int(world.queue_object[i])) > rules.queue_range:
             log(outcome, EventKind.QUEUE_LEFT, i, NONE, int(world.queue_object[i]), 0.0)
-            leave(world, i)
+            leave_line(world, i)
         else:
             world.queue_ticks[i] = min(int(world.queue_ticks[i]) + 1, FULL)
     for o in range(world.n_objects):
@@ -138,9 +127,7 @@ def rotate_if_due(world: World, outcome: Outcome, rules: Rules, orders: Orders, 
         return
     behind = int(world.queue[o, 0]) if world.queue_length[o] > 0 else NONE
     log(outcome, EventKind.QUEUE_ROTATED, h, behind, o, 0.0)
-    world.holder[o] = NONE
-    world.holder_age[o] = 0
-    world.reserved_object[h] = NONE
+    drop_reservation(world, h)
     if manhattan(world, h, o) <= rules.queue_range:
         join(world, h, o)
     else:
@@ -161,6 +148,6 @@ def serve(world: World, outcome: Outcome, rules: Rules, o: int) -> None:
             best = i
             best_priority = priority
     if best != NONE:
-        leave(world, best)
+        leave_line(world, best)
         reserve(world, outcome, best, o)
         world.holder_age[o] = 1  # this tick counts, as it does for who asked at a free object

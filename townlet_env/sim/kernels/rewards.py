@@ -17,7 +17,9 @@ def score(world: World, outcome: Outcome, rules: Rules) -> None:
         for c in range(COMPONENT_COUNT):
             outcome.components[i, c] = 0.0
         outcome.reward[i] = 0.0
-        if world.alive[i] == 0:
+        if outcome.arrived[i] != 0:
+            world.potential[i] = potential(world, rules, i)
+        if outcome.arrived[i] != 0 or (world.alive[i] == 0 and outcome.terminated[i] == 0):
             continue
         row = outcome.components[i]
         row[Component.SURVIVAL] = rules.survival_tick
@@ -26,7 +28,8 @@ def score(world: World, outcome: Outcome, rules: Rules) -> None:
             world, rules, i
         )
         before = world.potential[i]
-        after = potential(world, rules, i)
+        # The potential of an end is 0 (Ng, Harada, Russell 1999, section 3).
+        after = potential(world, rules, i) if outcome.terminated[i] == 0 else 0.0
         # Ng, Harada, Russell 1999, theorem 1: gamma phi(s') - phi(s) keeps the best policy.
         row[Component.SHAPING] = rules.shaping_gamma * after - before
         world.potential[i] = after
@@ -36,9 +39,24 @@ def score(world: World, outcome: Outcome, rules: Rules) -> None:
         total = np.float32(0.0)
         for c in range(Component.TERMINAL):
             total += row[c]
-        clipped = min(max(total, -rules.clip_at), rules.clip_at)
+        row[Component.TERMINAL] = outcome.terminal[i]
+        most = np.float32(0.0) if is_near_an_exit(world, outcome, rules, i) else rules.clip_at
+        clipped = min(max(total, -rules.clip_at), most)
         row[Component.CLIP] = clipped - total
         outcome.reward[i] = clipped + row[Component.TERMINAL]
+
+
+@kernel
+def is_near_an_exit(world: World, outcome: Outcome, rules: Rules, i: int) -> bool:
+    """Tell whether the resident leaves, is about to, or took the slot of who just left."""
+    if rules.lives_enabled == 0:
+        return False
+    return bool(
+        outcome.terminated[i] != 0
+        or world.faint_ticks[i] >= max(rules.faint_after - rules.quiet_ticks, 1)
+        or world.notice[i] > 0
+        or world.tick < world.quiet_until[i]
+    )
 
 
 @kernel
