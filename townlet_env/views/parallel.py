@@ -18,7 +18,7 @@ from townlet_env.sim.batch import Step, WorldBatch
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import NONE, REWARD_COMPONENTS
-from townlet_env.sim.plan import Plan
+from townlet_env.sim.plan import Plan, newcomer_name, resident_name
 from townlet_env.sim.random import episode_seed
 from townlet_env.sim.rules import MAX_ACTIONS
 from townlet_env.sim.snapshot import Snapshot
@@ -96,7 +96,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.plan: Plan = compile_plan(config)
         self.batch = WorldBatch(self.plan, 1)
         names = self.plan.names
-        self.possible_agents = list(names.residents)
+        newcomers = (newcomer_name(k + 1) for k in range(self.plan.max_newcomers))
+        self.possible_agents = [*names.residents, *newcomers]
         self.agents: list[str] = []
         self.action_lookup = dict(enumerate(names.actions))
         self.feature_names = names.features
@@ -108,11 +109,11 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         with_mask = mask == "obs"
         self._observation_spaces = {
             name: observation_space(self.plan, observation, with_mask=with_mask)
-            for name in names.residents
+            for name in self.possible_agents
         }
-        self._action_spaces = {name: action_space(self.plan) for name in names.residents}
+        self._action_spaces = {name: action_space(self.plan) for name in self.possible_agents}
         self.state_space = state_space(self.plan)
-        self._slots = {name: i for i, name in enumerate(names.residents)}
+        self._slots: dict[str, int] = {}  # of those in town, in slot order
         self._base_seed = config.seed
         self._episode = 0
 
@@ -138,10 +139,10 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             self._base_seed, self._episode = int(seed), 0
         self.batch.reset([episode_seed(self._base_seed, self._episode)])
         self._episode += 1
-        self.agents = list(self.possible_agents)
+        self._meet_residents()
         if self._renderer is not None:
             self._renderer.open(self.batch)
-        quiet = np.zeros(len(self.possible_agents), np.bool_)
+        quiet = np.zeros(self.batch.num_residents, np.bool_)
         return self._observe(self.agents), self._inform(self.agents, quiet)
 
     def step(
@@ -149,8 +150,12 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """Live one tick.
 
+        A newcomer is in what the step of the arrival returns, with a reward of 0, and acts from the
+        next step on. The episode is over when nobody is in town.
+
         Args:
-            actions: Action id by resident. Missing or None acts as ``wait`` and counts as illegal.
+            actions: Action id by resident. Missing or None acts as ``wait`` and counts as illegal;
+                what is given for somebody who is not in town is ignored.
 
         Raises:
             ResetNeeded: There is no live episode.
@@ -161,20 +166,22 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         taken = self.batch.step(self._orders(actions)[None])
         if self._renderer is not None:
             self._renderer.watch(self.batch, fps=self.metadata["render_fps"])
-        agents = self.agents
-        rewards, terminated, truncated = _by_agent(taken, agents, self._slots)
+        for slot in np.flatnonzero(taken.arrived[0]).tolist():
+            self._slots[resident_name(self.plan.names, self.batch.worlds[0], slot)] = slot
+        agents = list(self._slots)
+        rewards, terminated, truncated = _by_agent(taken, self._slots)
         observations = self._observe(agents)
         infos = self._inform(agents, taken.illegal[0])
-        self.agents = [a for a in agents if not (terminated[a] or truncated[a])]
+        self._meet_residents()
         return observations, rewards, terminated, truncated, infos
 
     def _orders(self, actions: dict[str, int | None]) -> npt.NDArray[np.int64]:
-        orders = np.full(len(self.possible_agents), NONE, np.int64)
+        orders = np.full(self.batch.num_residents, NONE, np.int64)
         for agent, action in actions.items():
-            slot = self._slots.get(agent)
-            if slot is None:
+            if agent not in self._action_spaces:
                 raise ActionError(f"unknown resident {agent!r}{nearest(agent, self._slots)}")
-            if action is None:
+            slot = self._slots.get(agent)
+            if slot is None or action is None:
                 continue
             try:
                 # Python integers have no end; what is beyond any action is out of range anyway.
@@ -220,6 +227,17 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             info["reward_components"] = components[self._slots[agent]]
             info["events"] = tuple(events[agent])
 
+    def _meet_residents(self) -> None:
+        """Take note of who is in town and goes on; nobody does once time is up."""
+        world, names = self.batch.worlds[0], self.plan.names
+        goes_on = int(world.tick) < self.config.ticks
+        self._slots = {
+            resident_name(names, world, slot): slot
+            for slot in range(self.batch.num_residents)
+            if goes_on and world.alive[slot]
+        }
+        self.agents = list(self._slots)
+
     def action_masks(self) -> dict[str, npt.NDArray[np.int8]]:
         """Return the legal actions of everybody in town: int8 (A,) of 0/1, fresh arrays."""
         masks = self.batch.views.action_mask[0].copy()
@@ -231,7 +249,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         Every resident's features, column / width and row / height; zeros for those not in town.
         """
         features = self.batch.views.features[0]
-        n = len(self.possible_agents)
+        n = self.batch.num_residents
         world = self.batch.worlds[0]
         height, width = self.plan.distance.shape[1:]
         cells = np.stack([world.x[:n] / width, world.y[:n] / height], axis=1)
@@ -253,9 +271,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             SnapshotError: The state belongs to another scenario or version.
         """
         self.batch.set_state(state)
-        world = self.batch.worlds[0]
-        live = int(world.tick) < self.config.ticks
-        self.agents = [a for a, i in self._slots.items() if live and world.alive[i]]
+        self._meet_residents()
         if self._renderer is not None:
             self._renderer.open(self.batch)
 
@@ -268,7 +284,6 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             details=self.details,
         )
         twin.set_state(self.get_state())
-        twin.agents = list(self.agents)
         twin._base_seed, twin._episode = self._base_seed, self._episode
         return twin
 
@@ -296,14 +311,14 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
 
 
 def _by_agent(
-    step: Step, agents: list[str], slots: dict[str, int]
+    step: Step, slots: dict[str, int]
 ) -> tuple[dict[str, float], dict[str, bool], dict[str, bool]]:
     rewards = step.reward[0].tolist()
     terminated, truncated = step.terminated[0].tolist(), step.truncated[0].tolist()
     return (
-        {a: rewards[slots[a]] for a in agents},
-        {a: terminated[slots[a]] for a in agents},
-        {a: truncated[slots[a]] for a in agents},
+        {a: rewards[slot] for a, slot in slots.items()},
+        {a: terminated[slot] for a, slot in slots.items()},
+        {a: truncated[slot] for a, slot in slots.items()},
     )
 
 

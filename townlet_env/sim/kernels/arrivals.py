@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from townlet_env.jit import kernel
 from townlet_env.sim.events import log
@@ -104,7 +105,7 @@ def draw_personalities(world: World, rules: Rules) -> None:
 
 
 @kernel
-def settle_traits(world: World, rules: Rules, i: int, luck: np.ndarray) -> None:
+def settle_traits(world: World, rules: Rules, i: int, luck: npt.NDArray[np.float64]) -> None:
     """Turn four numbers in [0, 1) into a profile and three traits around it."""
     profile = 0
     while profile < rules.n_profiles - 1 and luck[0] >= rules.profile_share[profile]:
@@ -118,4 +119,4 @@ def settle_traits(world: World, rules: Rules, i: int, luck: np.ndarray) -> None:
 def trait(rules: Rules, profile: int, t: int, luck: float) -> float:
     """Return one trait within ``profile_spread`` of the profile's, kept in [-1, 1]."""
     value = rules.profile_traits[profile, t] + rules.profile_spread * (2.0 * luck - 1.0)
-    return min(max(value, -1.0), 1.0)
+    return float(min(max(value, -1.0), 1.0))

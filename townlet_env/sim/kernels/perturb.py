@@ -56,7 +56,7 @@ def is_due(world: World, rules: Rules, k: int) -> bool:
     if lasting >= rules.perturb_limit:
         return False
     luck = uniform(world.seed, Stream.EVENTS, world.tick, k * 64 + USE_PERTURB)
-    return luck < rules.perturb_daily[k] / MINUTES_PER_DAY
+    return bool(luck < rules.perturb_daily[k] / MINUTES_PER_DAY)
 
 
 @kernel
@@ -68,7 +68,7 @@ def begin(world: World, outcome: Outcome, rules: Rules, k: int) -> None:
         factor = np.float32(least + (most - least) * luck)
         world.price_meal = rules.base_price_meal * factor
         world.price_groceries = rules.base_price_groceries * factor
-        log(outcome, EventKind.PRICE_SPIKE, NONE, NONE, NONE, factor)
+        log(outcome, EventKind.PRICE_SPIKE, NONE, NONE, NONE, float(factor))
     elif k == Perturbation.BLACKOUT:
         world.power = 0
         log(outcome, EventKind.BLACKOUT, NONE, NONE, NONE, 0.0)
@@ -189,4 +189,4 @@ def attend_meet(world: World, outcome: Outcome, rules: Rules) -> None:
 @kernel
 def is_there(world: World, rules: Rules, i: int) -> bool:
     """Tell whether an invited resident is at the place of the meet."""
-    return manhattan(world, i, int(world.meet_object)) <= rules.chat_range
+    return bool(manhattan(world, i, int(world.meet_object)) <= rules.chat_range)

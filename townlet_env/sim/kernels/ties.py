@@ -162,7 +162,7 @@ def may_enjoy(world: World, rules: Rules, i: int) -> bool:
     for k in range(NEED_COUNT):
         if 1.0 - world.needs[i, k] > rules.social_deficit_limit:
             return False
-    return rules.social_enabled != 0
+    return bool(rules.social_enabled != 0)
 
 
 @kernel
