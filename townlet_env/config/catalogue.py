@@ -6,11 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from townlet_env.config.sections import Amount, Count, Section, Signed
+from townlet_env.config.sections import Amount, Count, Name, Section, Signed, Unit
 from townlet_env.errors import nearest
 from townlet_env.sim.rules import MAX_AFFORDANCES, MAX_KINDS
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
 class Requires(Section):
@@ -40,12 +38,17 @@ class Gives(Section):
     ingredients: Count = 0
     stock: Count = Field(default=0, description="units into the nearest object of `stock_of`")
     stock_of: Name | None = None
+    company: Unit = Field(default=0.0, description="familiarity with others who do it near by")
 
     @model_validator(mode="after")
     def _stock_needs_a_place(self) -> Gives:
         if (self.stock > 0) != (self.stock_of is not None):
             raise ValueError("expected stock and stock_of together")
         return self
+
+    def needs(self) -> tuple[float, float, float]:
+        """Return the changes of the needs in the order of ``ids.Need``."""
+        return self.hunger, self.hygiene, self.energy
 
 
 class AffordanceConfig(Section):
@@ -56,6 +59,12 @@ class AffordanceConfig(Section):
     requires: Requires = Requires()
     takes: Takes = Takes()
     gives: Gives = Gives()
+
+    @model_validator(mode="after")
+    def _only_work_is_open_ended(self) -> AffordanceConfig:
+        if self.ticks == "until_released" and not self.requires.on_shift:
+            raise ValueError("expected requires.on_shift with ticks: until_released")
+        return self
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -68,6 +77,8 @@ class Catalogue(Section):
 
     kinds: tuple[Name, ...] = Field(min_length=1, max_length=MAX_KINDS)
     affordances: dict[Name, AffordanceConfig] = Field(max_length=MAX_AFFORDANCES)
+    meets: tuple[Name, ...] = Field(default=(), description="kinds at which people meet")
+    restocks: tuple[Name, ...] = Field(default=(), description="kinds filled up every day")
 
     @field_validator("kinds")
     @classmethod
@@ -83,6 +94,10 @@ class Catalogue(Section):
             for kind in (*affordance.kinds, *stores):
                 if kind not in self.kinds:
                     raise ValueError(f"{name}: unknown kind {kind!r}{nearest(kind, self.kinds)}")
+        for key, kinds in (("meets", self.meets), ("restocks", self.restocks)):
+            for kind in kinds:
+                if kind not in self.kinds:
+                    raise ValueError(f"{key}: unknown kind {kind!r}{nearest(kind, self.kinds)}")
         return self
 
     def action_names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -9,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.config.faults import Source
+from townlet_env.config.personalities import DRAWN
 from townlet_env.config.safe_yaml import Path_
 from townlet_env.config.schema import ObjectConfig, ResidentConfig, TownConfig
 from townlet_env.errors import ConfigError, nearest
+
+NEWCOMER = re.compile(r"newcomer_[0-9]+")
 
 Point = tuple[int, int]  # column, row
 Where = Callable[[Path_], str]  # says where a key stands
@@ -51,7 +55,31 @@ def lay_out(config: TownConfig, where: Where | None = None) -> Layout:
             cells[f"{section} {item.id}"] = _checked(item.id, found, at, walls, cells)
     ordered = list(cells.values())
     count = len(config.objects)
-    return Layout(walls, tuple(ordered[:count]), tuple(ordered[count:]))
+    layout = Layout(walls, tuple(ordered[:count]), tuple(ordered[count:]))
+    _check_roadside(config, layout, say)
+    return layout
+
+
+def _check_roadside(config: TownConfig, layout: Layout, where: Where) -> None:
+    cells = config.arrivals.cells
+    for index, cell in enumerate(cells):
+        at = where(("arrivals", "cells", index))
+        if cell in cells[:index]:
+            raise ConfigError(f"{at}: expected every cell once, found {list(cell)} again")
+        found = not_floor(layout, cell)
+        if found is not None:
+            raise ConfigError(f"{at}: expected a floor cell, found {found}")
+
+
+def not_floor(layout: Layout, cell: Point) -> str | None:
+    """Say what is at a cell that is no floor; None if it is floor."""
+    x, y = cell
+    height, width = layout.walls.shape
+    if x >= width or y >= height:
+        return f"[{x}, {y}] outside {width} x {height}"
+    if layout.walls[y, x]:
+        return f"a wall at [{x}, {y}]"
+    return f"an object at [{x}, {y}]" if cell in layout.object_cells else None
 
 
 def _check_names(config: TownConfig, where: Where) -> None:
@@ -73,6 +101,23 @@ def _check_names(config: TownConfig, where: Where) -> None:
     for index, resident in enumerate(config.residents):
         if resident.job is not None:
             _known(resident.job, config.jobs, "job", where(("residents", index, "job")))
+        _check_resident(config, resident, ("residents", index), where)
+
+
+def _check_resident(
+    config: TownConfig, resident: ResidentConfig, path: Path_, where: Where
+) -> None:
+    if NEWCOMER.fullmatch(resident.id):
+        raise ConfigError(
+            f"{where((*path, 'id'))}: expected an id that no newcomer will have, found "
+            f"{resident.id!r}; rename the resident"
+        )
+    if isinstance(resident.personality, str):
+        profiles = (*config.personalities.profiles, DRAWN)
+        _known(resident.personality, profiles, "profile", where((*path, "personality")))
+    others = [other.id for other in config.residents if other.id != resident.id]
+    for other in resident.ties:
+        _known(other, others, "resident", where((*path, "ties", other)))
 
 
 def _known(name: str, names: Iterable[str], what: str, at: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from townlet_env.config.layout import Layout, Where
+from townlet_env.config.layout import Layout, Where, not_floor
 from townlet_env.config.safe_yaml import Path_
 from townlet_env.config.schema import ResidentConfig, TownConfig
 from townlet_env.config.steps import (
@@ -71,17 +71,10 @@ class _Reader:
         if isinstance(step.go, str):
             self._known(step.go, self._kinds, "object", path)
             return
-        x, y = step.go
-        height, width = self._layout.walls.shape
-        if x >= width or y >= height:
-            found = f"[{x}, {y}] outside {width} x {height}"
-        elif self._layout.walls[y, x]:
-            found = f"a wall at [{x}, {y}]"
-        elif (x, y) in self._layout.object_cells:
-            found = f"an object at [{x}, {y}]; to go next to it, name it"
-        else:
-            return
-        raise ConfigError(f"{self._where(path)}: expected a floor cell, found {found}")
+        found = not_floor(self._layout, step.go)
+        if found is not None:
+            hint = "; to go next to it, name it" if step.go in self._layout.object_cells else ""
+            raise ConfigError(f"{self._where(path)}: expected a floor cell, found {found}{hint}")
 
     def _check_use(self, step: UseStep, path: Path_) -> None:
         self._known(step.use, self._affordances, "affordance", (*path, "use"))

@@ -9,13 +9,18 @@ from pydantic import Field, model_validator
 
 from townlet_env.config.catalogue import Catalogue
 from townlet_env.config.claims import Claim
+from townlet_env.config.happenings import MAX_TICKS, ArrivalsConfig, PerturbationsConfig
+from townlet_env.config.lives import EconomyConfig, LivesConfig
+from townlet_env.config.personalities import PersonalitiesConfig, Personality
 from townlet_env.config.sections import (
     Amount,
     Count,
     EmploymentConfig,
     MovementConfig,
+    Name,
     NeedsConfig,
     NeedValues,
+    PolicyName,
     PricesConfig,
     QueuesConfig,
     RewardsConfig,
@@ -31,7 +36,6 @@ from townlet_env.sim.ids import MINUTES_PER_DAY
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 Minute = Annotated[int, Field(ge=0, le=MINUTES_PER_DAY)]
 Side = Annotated[int, Field(ge=1, le=512)]
-PolicyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
 class ObjectConfig(Section):
@@ -41,6 +45,10 @@ class ObjectConfig(Section):
     kind: str
     cell: Cell | None = Field(default=None, description="[column, row]; or a letter of the map")
     stock: Count = Field(default=0, description="units")
+    restock: Count | None = Field(
+        default=None,
+        description="units it is filled up to every day; by default the stock of a till",
+    )
 
 
 class JobConfig(Section):
@@ -59,14 +67,6 @@ class JobConfig(Section):
         if self.end - self.start >= MINUTES_PER_DAY:
             raise ValueError("expected a shift shorter than a day, got one that never ends")
         return self
-
-
-class Personality(Section):
-    """Traits in [-1, 1]; 0 is everybody's neighbour."""
-
-    pace: Signed = 0.0
-    patience: Signed = 0.0
-    warmth: Signed = 0.0
 
 
 class TieConfig(Section):
@@ -92,7 +92,9 @@ class ResidentConfig(Section):
     wallet: Amount = Field(default=5.0, description="meals")
     inventory: Inventory = Inventory()
     job: str | None = None
-    personality: Personality = Personality()
+    personality: Personality | Name = Field(
+        default=Personality(), description="traits, the name of a profile, or drawn"
+    )
     ties: dict[str, TieConfig] = Field(default={}, description="by resident id")
     policy: PolicyName = Field(
         default="needs_driven",
@@ -115,7 +117,7 @@ class TownConfig(Section):
 
     name: Identifier
     description: str = Field(min_length=1)
-    ticks: Annotated[int, Field(ge=1, le=1_000_000)] = Field(description="length of an episode")
+    ticks: Annotated[int, Field(ge=1, le=MAX_TICKS)] = Field(description="length of an episode")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     start_minute: Annotated[int, Field(ge=0, lt=MINUTES_PER_DAY)] = Field(
         default=480, description="time of day at tick 0"
@@ -141,6 +143,11 @@ class TownConfig(Section):
     rewards: RewardsConfig = RewardsConfig()
     prices: PricesConfig = PricesConfig()
     utilities: UtilitiesConfig = UtilitiesConfig()
+    perturbations: PerturbationsConfig = PerturbationsConfig()
+    arrivals: ArrivalsConfig = ArrivalsConfig()
+    personalities: PersonalitiesConfig = PersonalitiesConfig()
+    economy: EconomyConfig = EconomyConfig()
+    lives: LivesConfig = LivesConfig()
     expect: list[Claim] = Field(default=[])
     catalogue: Catalogue = Field(description="filled in by the loader")
 

@@ -11,12 +11,26 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Signed = Annotated[float, Field(ge=-1.0, le=1.0)]
 Amount = Annotated[float, Field(ge=0.0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=30_000)]
+Loss = Annotated[float, Field(ge=-1e6, le=0.0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+PolicyName = Name
 
 
 class Section(BaseModel):
     """Base of every configuration model: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def ordered(span: tuple[float, float]) -> tuple[float, float]:
+    """Return ``span`` if its first number is not above its second.
+
+    Raises:
+        ValueError: It is.
+    """
+    if span[0] > span[1]:
+        raise ValueError(f"expected [least, most], found {list(span)}; swap them")
+    return span
 
 
 def first_key(raw: Any, keys: Sequence[str]) -> str | None:
@@ -78,6 +92,9 @@ class EmploymentConfig(Section):
     grace_ticks: Annotated[int, Field(ge=1, le=720)] = Field(default=5, description="still on time")
     absent_cutoff: Count = Field(default=30, description="ticks after the start")
     absence_slack: Count = Field(default=20, description="ticks away during a shift")
+    dismissal_absences: Annotated[int, Field(ge=1, le=7)] = Field(
+        default=3, description="absences in the last seven shifts that cost the job"
+    )
 
 
 class TiesConfig(Section):
@@ -99,6 +116,23 @@ class TiesConfig(Section):
     chat_probability: Unit = Field(default=0.7, description="success of a chat between strangers")
     chat_trust: Unit = Field(default=0.04, description="trust per chat of full quality")
     chat_familiarity: Unit = Field(default=0.08, description="familiarity likewise")
+    shared_meal_trust: Unit = Field(default=0.10, description="trust gained by eating together")
+    shared_meal_familiarity: Unit = Field(default=0.25, description="familiarity gained likewise")
+    meal_range: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="Manhattan cells")
+    meal_ticks: Count = Field(default=15, description="ticks that two meals may be apart")
+    company_range: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=3, description="Manhattan cells"
+    )
+    helped_trust: Unit = Field(default=0.20, description="trust of who is late and let go first")
+    helped_familiarity: Unit = Field(default=0.10, description="familiarity gained likewise")
+    helped_rivalry: Unit = Field(default=0.10, description="rivalry lost likewise")
+    shift_taken_trust: Unit = Field(
+        default=0.10, description="trust lost in who took the shift over"
+    )
+    shift_taken_rivalry: Unit = Field(default=0.30, description="rivalry gained likewise")
+    met_trust: Unit = Field(default=0.05, description="trust gained at a meet")
+    met_familiarity: Unit = Field(default=0.15, description="familiarity gained likewise")
+    missed_trust: Unit = Field(default=0.05, description="trust lost in who did not come")
 
 
 class NeedWeights(Section):
@@ -114,12 +148,13 @@ class NeedWeights(Section):
 
 
 class SocialRewards(Section):
-    """The reward of a chat."""
+    """The rewards of chats, and of letting rivals go first."""
 
     enabled: bool = False
     base: Amount = 0.01
     trust: Amount = 0.3
     familiarity: Amount = 0.2
+    avoided: Amount = Field(default=0.02, description="courtesy towards an avoided rival")
     deficit_limit: Unit = Field(default=0.85, description="no social reward beyond this deficit")
 
 
@@ -134,6 +169,9 @@ class RewardsConfig(Section):
     wage_weight: Amount = 1.0
     punctuality_scale: Amount = 0.1
     social: SocialRewards = SocialRewards()
+    faint: Loss = Field(default=-1.0, description="once, of who faints")
+    eviction: Loss = Field(default=-2.0, description="once, of who is evicted")
+    quiet_ticks: Count = Field(default=10, description="ticks around an exit without gains")
     clip: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
 
 

@@ -1,0 +1,110 @@
+"""Cells to arrays: what stands where, how far it is to every object, where newcomers appear."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_env.config.layout import Layout, Point
+from townlet_env.errors import ConfigError
+from townlet_env.sim.features import RADIUS
+from townlet_env.sim.places import OBJECT, OCCUPANT_SHIFT, UNREACHABLE, WALL
+from townlet_env.sim.rules import MAX_ROADSIDE
+
+Mask = npt.NDArray[np.bool_]  # (H, W)
+
+
+def grid_of(layout: Layout) -> npt.NDArray[np.uint16]:
+    """Return the cell words at tick 0, padded with wall by the view radius."""
+    height, width = layout.walls.shape
+    grid = np.full((height + 2 * RADIUS, width + 2 * RADIUS), WALL, np.uint16)
+    inner = grid[RADIUS : RADIUS + height, RADIUS : RADIUS + width]
+    inner[:] = np.where(layout.walls, WALL, 0)
+    for x, y in layout.object_cells:
+        inner[y, x] |= OBJECT
+    for i, (x, y) in enumerate(layout.resident_cells):
+        inner[y, x] |= np.uint16((i + 1) << OCCUPANT_SHIFT)
+    return grid
+
+
+def distances_of(layout: Layout) -> npt.NDArray[np.uint16]:
+    """Return steps from every floor cell to a cell next to each object (breadth first).
+
+    Raises:
+        ConfigError: The map is a labyrinth with a path of more steps than can be stored.
+    """
+    floor = _floor(layout)
+    fields = [_steps_to(floor, cell) for cell in layout.object_cells]
+    return np.stack(fields) if fields else np.zeros((0, *floor.shape), np.uint16)
+
+
+def roadside_of(layout: Layout) -> tuple[Point, ...]:
+    """Return where newcomers appear: floor nearest to the edge of the map (rules 3.2).
+
+    The cells belong to the largest connected piece of floor, have the least distance to the edge,
+    and are spread evenly over those that have it, row by row.
+    """
+    piece = _largest_piece(_floor(layout))
+    height, width = piece.shape
+    rows, columns = np.nonzero(piece)
+    to_edge = np.minimum.reduce([columns, rows, width - 1 - columns, height - 1 - rows])
+    nearest = np.flatnonzero(to_edge == to_edge.min()) if to_edge.size else to_edge
+    count = min(MAX_ROADSIDE, nearest.size)
+    chosen = [nearest[k * nearest.size // count] for k in range(count)]
+    return tuple((int(columns[cell]), int(rows[cell])) for cell in chosen)
+
+
+def _floor(layout: Layout) -> Mask:
+    floor = ~layout.walls
+    for x, y in layout.object_cells:
+        floor[y, x] = False
+    return floor
+
+
+def _around(floor: Mask, cell: Point) -> Iterable[Point]:
+    """Yield the floor cells north, south, east and west of a cell."""
+    height, width = floor.shape
+    x, y = cell
+    for nx, ny in ((x, y - 1), (x, y + 1), (x + 1, y), (x - 1, y)):
+        if 0 <= nx < width and 0 <= ny < height and floor[ny, nx]:
+            yield nx, ny
+
+
+def _steps_to(floor: Mask, goal: Point) -> npt.NDArray[np.uint16]:
+    steps = np.full(floor.shape, UNREACHABLE, np.uint16)
+    frontier = deque([(goal, 0)])
+    while frontier:
+        cell, so_far = frontier.popleft()
+        for nx, ny in _around(floor, cell):
+            if steps[ny, nx] == UNREACHABLE:
+                if so_far >= UNREACHABLE:
+                    raise ConfigError(
+                        f"map: expected at most {UNREACHABLE - 1} steps from anywhere to the "
+                        f"object at {list(goal)}, found a longer way; open a wall"
+                    )
+                steps[ny, nx] = so_far
+                frontier.append(((nx, ny), so_far + 1))
+    return steps
+
+
+def _largest_piece(floor: Mask) -> Mask:
+    """Return the largest connected piece; of equals, the one that begins first, row by row."""
+    left = floor.copy()
+    largest: list[Point] = []
+    for y, x in np.argwhere(floor):
+        if not left[y, x]:
+            continue
+        left[y, x] = False
+        piece = [(int(x), int(y))]
+        for cell in piece:  # grows while it is gone through
+            for nx, ny in _around(left, cell):
+                left[ny, nx] = False
+                piece.append((nx, ny))
+        largest = max(largest, piece, key=len)
+    mask = np.zeros_like(floor)
+    for x, y in largest:
+        mask[y, x] = True
+    return mask
