@@ -86,7 +86,7 @@ def capture_scenario(
     played = config if settings.policy is None else with_policy(config, settings.policy)
     env = TownletParallelEnv(config, details=True)
     crew = Crew(played, env.plan)
-    idle = [name for name in env.possible_agents if name not in crew.residents]
+    idle = [name for name in env.plan.names.residents if name not in crew.residents]
     if idle:
         raise ConfigError(
             f"{config.name}: {', '.join(idle)} follow no script; capture with a checkpoint, or "
@@ -95,9 +95,9 @@ def capture_scenario(
     seed = config.seed if settings.seed is None else settings.seed
     # Spawned, so that the noise of a capture is no stream that anything else draws from.
     noise = np.random.default_rng([seed, 0x6E6F6973])
-    behaviours = {
-        resident.id: _behaviour(resident.policy, settings.epsilon) for resident in played.residents
-    }
+    scripts = dict.fromkeys(env.possible_agents, played.arrivals.policy)
+    scripts |= {resident.id: resident.policy for resident in played.residents}
+    behaviours = {name: _behaviour(script, settings.epsilon) for name, script in scripts.items()}
     recorder = _recorder(env, out, settings, behaviour=behaviours)
     with recorder:
         for episode in range(settings.episodes):
@@ -193,22 +193,22 @@ def _choose(
     noise: np.random.Generator,
 ) -> Choice:
     """Return the scripts' actions, with the noise of each behaviour and its exact log-prob."""
-    wanted = {env.possible_agents[slot]: action for slot, action in crew.act(env.batch, 0).items()}
+    wanted = crew.act(env.batch, 0)
     masks = env.action_masks()
     actions: dict[str, int] = {}
     log_probs: dict[str, float] = {}
     intents: dict[str, int] = {}
-    for agent in env.agents:
+    for agent, slot in env.slots.items():
         epsilon = behaviours[agent].epsilon or 0.0
         legal = np.flatnonzero(masks[agent])
-        actions[agent] = intents[agent] = wanted[agent]
+        actions[agent] = intents[agent] = wanted[slot]
         if epsilon == 1.0:
             log_probs[agent] = -math.log(len(legal))  # the random script has drawn already
             continue
         if epsilon > 0.0:
             if noise.random() < epsilon:
                 actions[agent] = int(legal[noise.integers(len(legal))])
-            kept = 1.0 - epsilon if actions[agent] == wanted[agent] else 0.0
+            kept = 1.0 - epsilon if actions[agent] == wanted[slot] else 0.0
             log_probs[agent] = math.log(kept + epsilon / len(legal))
     return Choice(actions, log_probs, intents if noise_is_on(behaviours) else {})
 

@@ -90,7 +90,8 @@ class _Tally:
         """Add one tick."""
         batch, n = self._batch, self._batch.num_residents
         self._returns += reward
-        self._needs += float(batch.worlds["needs"][:, :n].mean())
+        alive = batch.alive
+        self._needs += float(batch.worlds["needs"][:, :n][alive].mean()) if alive.any() else 0.0
         self._wages += float(batch.outcomes["wage"][:, :n].sum())
         self._illegal += int(illegal.sum())
         self._ticks += 1
@@ -191,12 +192,13 @@ def script_actor(config: TownConfig, policy: str | None = None) -> Callable[[Pla
 
 
 def with_policy(config: TownConfig, policy: str) -> TownConfig:
-    """Return a scenario in which everybody follows one scripted policy and no schedule."""
+    """Return a scenario in which everybody, newcomers included, follows one script."""
     residents = [
         resident.model_copy(update={"policy": policy, "schedule": []})
         for resident in config.residents
     ]
-    return config.model_copy(update={"residents": residents})
+    arrivals = config.arrivals.model_copy(update={"policy": policy})
+    return config.model_copy(update={"residents": residents, "arrivals": arrivals})
 
 
 def _rows(batch: WorldBatch) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int8]]:

@@ -238,6 +238,11 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         }
         self.agents = list(self._slots)
 
+    @property
+    def slots(self) -> dict[str, int]:
+        """The slot of everybody in town, in slot order; a fresh dict."""
+        return dict(self._slots)
+
     def action_masks(self) -> dict[str, npt.NDArray[np.int8]]:
         """Return the legal actions of everybody in town: int8 (A,) of 0/1, fresh arrays."""
         masks = self.batch.views.action_mask[0].copy()

@@ -29,7 +29,8 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
     decides. ``last_actions`` tells what everybody did.
 
     Attributes:
-        controlled: Residents that the caller decides for, in slot order.
+        controlled: Residents of the scenario that the caller decides for, in slot order. A newcomer
+            is the caller's too if the slot was; other newcomers follow ``arrivals.policy``.
         last_actions: The joint action of the last step, by resident; empty after ``reset``. A
             resident of the caller who was given none is missing.
 
@@ -68,7 +69,7 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
         scripted = scripted_residents(town.config, learners)
         self._crew = Crew(town.config, town.plan, scripted)
         self._decided: dict[str, int] = {}
-        self.controlled = tuple(name for name in town.possible_agents if name not in scripted)
+        self.controlled = tuple(name for name in town.plan.names.residents if name not in scripted)
         self.last_actions: dict[str, int] = {}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -81,13 +82,9 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
 
     def step(self, actions: dict[str, int]) -> Any:
         """Live one tick; ``{}`` is enough where everybody is scripted."""
-        given = {
-            name: action for name, action in actions.items() if name not in self._crew.residents
-        }
-        joint = {**given, **self._decided}
-        names = [name for name in self._town.possible_agents if name in joint]
-        self.last_actions = {name: joint[name] for name in names}
-        step = self.env.step({**joint, **self.last_actions})
+        joint = {**actions, **self._decided}
+        self.last_actions = {name: joint[name] for name in self._town.agents if name in joint}
+        step = self.env.step(joint)
         self._decide()
         return step
 
@@ -116,8 +113,7 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
 
     def _decide(self) -> None:
         """Decide for the coming tick right away: what the last one did is known only now."""
-        names = self._town.possible_agents
-        self._decided = {}
-        if self._town.agents:
-            decided = self._crew.act(self._town.batch, 0)
-            self._decided = {names[slot]: action for slot, action in decided.items()}
+        decided = self._crew.act(self._town.batch, 0) if self._town.agents else {}
+        self._decided = {
+            name: decided[slot] for name, slot in self._town.slots.items() if slot in decided
+        }
