@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from townlet_env.errors import ConfigError, nearest
+from townlet_env.render.extra import need_pygame
 from townlet_env.render.news import News
-from townlet_env.render.scene import look_at_town
+from townlet_env.render.scene import Scene, look_at_town
 from townlet_env.render.text import draw_text
 from townlet_env.sim.batch import WorldBatch
 
-RenderMode = Literal["ansi"]
-RENDER_MODES: tuple[RenderMode, ...] = ("ansi",)
+if TYPE_CHECKING:
+    from townlet_env.render.picture import Painter
+    from townlet_env.render.window import Window
+
+RenderMode = Literal["human", "rgb_array", "ansi"]
+RENDER_MODES: tuple[RenderMode, ...] = ("human", "rgb_array", "ansi")
 RENDER_FPS = 8  # ticks shown per second in a window or a film
 
 Frame = npt.NDArray[np.uint8]  # (height, width, 3)
@@ -43,18 +48,28 @@ class Renderer:
             raise ConfigError(
                 f"render_mode: unknown value {mode!r}{nearest(str(mode), RENDER_MODES)}"
             )
+        if mode != "ansi":
+            need_pygame()
         self.mode = mode
         self._title = title
         self._size = size
         self._news = News()
+        self._painter: Painter | None = None
+        self._window: Window | None = None
 
     def open(self, batch: WorldBatch, w: int = 0) -> None:
-        """Take note that world ``w`` was reset or set to another state."""
+        """Take note that world ``w`` was reset or set to another state; a window shows it."""
         self._news.forget()
+        if self.mode == "human":
+            self.draw(batch, w)
 
     def watch(self, batch: WorldBatch, w: int = 0, fps: float = RENDER_FPS) -> None:
-        """Take note of a tick."""
+        """Take note of a tick; a window shows it and keeps the pace of ``fps`` ticks a second."""
         self._news.take(batch, w)
+        if self.mode == "human":
+            self.draw(batch, w)
+            if self._window is not None:
+                self._window.keep_pace(fps)
 
     def draw(self, batch: WorldBatch, w: int = 0) -> str | Frame | None:
         """Draw the present state of world ``w``.
@@ -67,7 +82,59 @@ class Renderer:
             ConfigError: The town does not fit into a picture of this size.
         """
         scene = look_at_town(batch, w, title=self._title, news=self._news.lines)
-        return draw_text(scene)
+        if self.mode == "ansi":
+            return draw_text(scene)
+        if self.mode == "rgb_array":
+            return self._paint(scene).pixels(scene)
+        self._show(scene)
+        return None
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the window, if one is open; the next drawing opens a new one."""
+        if self._window is not None:
+            self._window.close()
+        self._window = None
+        self._painter = None
+
+    def _paint(self, scene: Scene) -> Painter:
+        if self._painter is None:
+            from townlet_env.render.picture import Painter
+
+            self._painter = Painter(scene.walls.shape, self._size)
+        return self._painter
+
+    def _show(self, scene: Scene) -> None:
+        picture = self._paint(scene).paint(scene)
+        if self._window is None:
+            from townlet_env.render.window import Window
+
+            self._window = Window(picture.get_size(), self._title)
+        self._window.show(picture)
+
+
+def draw_world(
+    batch: WorldBatch,
+    w: int = 0,
+    *,
+    title: str = "",
+    size: int | None = None,
+    news: tuple[str, ...] = (),
+) -> Frame:
+    """Return a picture of one world of a batch: uint8 (H, W, 3).
+
+    Args:
+        batch: The worlds.
+        w: Which of them.
+        title: What the picture is called.
+        size: Longer side of the picture in pixels; by the size of the town by default.
+        news: Lines under the map; ``townlet_env.render.news.News`` collects them.
+
+    Raises:
+        ResetNeeded: The world was never reset.
+        ConfigError: The town does not fit into a picture of this size, or pygame-ce is missing.
+    """
+    need_pygame()
+    from townlet_env.render.picture import Painter
+
+    scene = look_at_town(batch, w, title=title, news=news)
+    return Painter(scene.walls.shape, size).pixels(scene)

@@ -51,7 +51,7 @@ class ResidentSight(NamedTuple):
 class ObjectSight(NamedTuple):
     """An object."""
 
-    index: int
+    number: int  # row in the state arrays
     name: str
     kind: str
     kind_index: int
@@ -224,7 +224,7 @@ def _object(plan: Plan, world: World, o: int) -> ObjectSight:
     powered = bool(world.power) or not rules.kind_power[kind]
     watered = bool(world.water) or not rules.kind_water[kind]
     return ObjectSight(
-        index=o,
+        number=o,
         name=plan.names.objects[o],
         kind=plan.names.kinds[kind],
         kind_index=kind,

@@ -1,0 +1,52 @@
+"""The light of day: what the ground is tinted with, and the sky above the clock."""
+
+from __future__ import annotations
+
+from townlet_env.render.palette import Colour, blend
+from townlet_env.sim.ids import MINUTES_PER_DAY
+
+# Minute of the day, light on the ground, colour of the sky.
+_HOURS: tuple[tuple[int, Colour, Colour], ...] = (
+    (0, (148, 156, 196), (34, 42, 78)),
+    (300, (148, 156, 196), (40, 50, 92)),
+    (390, (250, 222, 206), (243, 186, 158)),
+    (440, (253, 240, 230), (214, 200, 216)),
+    (500, (255, 252, 246), (150, 200, 230)),
+    (720, (255, 255, 255), (118, 186, 232)),
+    (1020, (255, 250, 238), (140, 192, 226)),
+    (1090, (254, 236, 216), (206, 190, 206)),
+    (1150, (252, 216, 190), (238, 160, 124)),
+    (1230, (176, 176, 208), (70, 72, 122)),
+    (MINUTES_PER_DAY, (148, 156, 196), (34, 42, 78)),
+)
+SUNRISE, SUNSET = 360, 1200  # minutes of the day
+BLACKOUT: Colour = (142, 146, 178)  # the ground without lamps, on top of the light of day
+
+
+def light_at(minute: int, *, power: bool) -> Colour:
+    """Return what the ground is multiplied with (255 leaves it as it is)."""
+    light, _ = _at(minute)
+    if power:
+        return light
+    red, green, blue = (a * b // 255 for a, b in zip(light, BLACKOUT, strict=True))
+    return red, green, blue
+
+
+def sky_at(minute: int) -> Colour:
+    """Return the colour of the sky."""
+    return _at(minute)[1]
+
+
+def orbit(minute: int) -> tuple[bool, float]:
+    """Return whether the sun is up, and how far sun or moon have come, from 0 (east) to 1."""
+    if SUNRISE <= minute < SUNSET:
+        return True, (minute - SUNRISE) / (SUNSET - SUNRISE)
+    night = MINUTES_PER_DAY - (SUNSET - SUNRISE)
+    return False, ((minute - SUNSET) % MINUTES_PER_DAY) / night
+
+
+def _at(minute: int) -> tuple[Colour, Colour]:
+    after = next(k for k, (hour, _, _) in enumerate(_HOURS) if hour > minute)
+    (begin, light, sky), (end, next_light, next_sky) = _HOURS[after - 1], _HOURS[after]
+    share = (minute - begin) / (end - begin)
+    return blend(light, next_light, share), blend(sky, next_sky, share)
