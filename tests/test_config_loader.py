@@ -5,15 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from townlet_env.config.catalogue import Catalogue
-from townlet_env.config.load import (
-    Source,
-    configs_dir,
-    list_scenarios,
-    load_scenario,
-    scenario_path,
-    validate,
-)
+from townlet_env.config.load import configs_dir, list_scenarios, load_scenario, scenario_path
 from townlet_env.config.safe_yaml import MAX_BYTES, read_yaml
 from townlet_env.errors import ConfigError
 
@@ -313,12 +305,6 @@ def test_the_shipped_scenarios_are_listed_and_found():
     for name in names:
         assert scenario_path(name).parent == configs_dir() / "scenarios"
         assert load_scenario(name).name == name
-
-
-def test_a_catalogue_with_a_kind_that_is_not_there_is_refused():
-    data = {"kinds": ["bench"], "affordances": {"rest": {"object": "bnch", "ticks": 3}}}
-    with pytest.raises(ConfigError, match="rest: unknown kind 'bnch'; did you mean 'bench'"):
-        validate(Catalogue, data, Source("own.yaml", {}))
 
 
 def test_a_shift_that_never_ends_is_refused(tmp_path):

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from townlet_env.config.sections import Amount, Count, Name, Section, Signed, Unit
-from townlet_env.errors import nearest
-from townlet_env.sim.rules import MAX_AFFORDANCES, MAX_KINDS
+from townlet_env.sim.ids import DIRECTION_NAMES
 
 
 class Requires(Section):
@@ -73,12 +72,14 @@ class AffordanceConfig(Section):
 
 
 class Catalogue(Section):
-    """Every kind and affordance, in the order of their ids."""
+    """Every kind and affordance, in the order of their indices; those of the scenario come last."""
 
-    kinds: tuple[Name, ...] = Field(min_length=1, max_length=MAX_KINDS)
-    affordances: dict[Name, AffordanceConfig] = Field(max_length=MAX_AFFORDANCES)
+    kinds: tuple[Name, ...] = Field(min_length=1)
     meets: tuple[Name, ...] = Field(default=(), description="kinds at which people meet")
     restocks: tuple[Name, ...] = Field(default=(), description="kinds filled up every day")
+    affordances: dict[Name, AffordanceConfig]
+    own_kinds: Count = Field(default=0, description="how many of the kinds the scenario added")
+    own_affordances: Count = Field(default=0, description="likewise of the affordances")
 
     @field_validator("kinds")
     @classmethod
@@ -87,27 +88,30 @@ class Catalogue(Section):
             raise ValueError("expected every kind once")
         return kinds
 
-    @model_validator(mode="after")
-    def _kinds_are_known(self) -> Catalogue:
-        for name, affordance in self.affordances.items():
-            stores = (affordance.gives.stock_of,) if affordance.gives.stock_of else ()
-            for kind in (*affordance.kinds, *stores):
-                if kind not in self.kinds:
-                    raise ValueError(f"{name}: unknown kind {kind!r}{nearest(kind, self.kinds)}")
-        for key, kinds in (("meets", self.meets), ("restocks", self.restocks)):
-            for kind in kinds:
-                if kind not in self.kinds:
-                    raise ValueError(f"{key}: unknown kind {kind!r}{nearest(kind, self.kinds)}")
-        return self
-
     def action_names(self) -> tuple[str, ...]:
-        """Return the action vocabulary, by id (rules 4)."""
+        """Return the action vocabulary, by id (rules 4): what a scenario adds comes last."""
+        names = tuple(self.affordances)
+        kinds, own_kinds = _split(self.kinds, self.own_kinds)
+        affordances, own_affordances = _split(names, self.own_affordances)
         return (
             "wait",
-            *(f"move:{direction}" for direction in ("north", "south", "east", "west")),
-            *(f"approach:{kind}" for kind in self.kinds),
-            *(f"request:{kind}" for kind in self.kinds),
-            *(f"start:{name}" for name in self.affordances),
+            *(f"move:{direction}" for direction in DIRECTION_NAMES),
+            *_about(kinds, affordances),
             "release",
             "chat",
+            *_about(own_kinds, own_affordances),
         )
+
+
+def _split(names: tuple[str, ...], own: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the shipped names and the last ``own`` of them."""
+    shipped = len(names) - own
+    return names[:shipped], names[shipped:]
+
+
+def _about(kinds: tuple[str, ...], affordances: tuple[str, ...]) -> tuple[str, ...]:
+    return (
+        *(f"approach:{kind}" for kind in kinds),
+        *(f"request:{kind}" for kind in kinds),
+        *(f"start:{name}" for name in affordances),
+    )

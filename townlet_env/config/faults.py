@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from townlet_env.config.safe_yaml import Path_
-from townlet_env.errors import nearest
+from townlet_env.errors import ConfigError, nearest
+
+Where = Callable[[Path_], str]  # says for a message where a key stands
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Source(NamedTuple):
@@ -39,6 +42,14 @@ class Fault(NamedTuple):
     branch: str  # which member of that union this fault belongs to
 
 
+def validate(model: type[Model], data: Mapping[str, Any], source: Source) -> Model:
+    """Check ``data`` against a model; every fault becomes one line of one ConfigError."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(sentences(model, error, source))) from error
+
+
 def sentences(model: type[BaseModel], error: ValidationError, source: Source) -> list[str]:
     """Return one sentence per fault, without those that only repeat another."""
     faults = [_read(model, detail) for detail in error.errors()]
@@ -59,7 +70,7 @@ def _read(model: type[BaseModel], detail: ErrorDetails) -> Fault:
     union, branch = None, ""
     *parents, last = detail["loc"] or ("",)
     about_a_key = detail["type"] in ("extra_forbidden", "missing")
-    for part in [*parents] if about_a_key else [*detail["loc"]]:
+    for part in [*parents] if about_a_key or last == "[key]" else [*detail["loc"]]:
         current = _plain(current)
         if _tags(current):
             current = _tags(current).get(str(part))
@@ -206,6 +217,8 @@ def _say(fault: Fault) -> str:
         bound = "at most" if kind == "too_long" else "at least"
         length = context["max_length" if kind == "too_long" else "min_length"]
         return f"expected {bound} {length} items, found {context['actual_length']}"
+    if kind == "string_pattern_mismatch":
+        return f"expected text like {context['pattern']}{_shown(found)}"
     if kind in ("model_type", "dict_type"):
         return f"expected a mapping of keys to values{_shown(found)}"
     message = fault.detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from townlet_env.config.faults import Source
+from townlet_env.config.faults import Source, Where
 from townlet_env.config.personalities import DRAWN
 from townlet_env.config.safe_yaml import Path_
 from townlet_env.config.schema import ObjectConfig, ResidentConfig, TownConfig
@@ -18,7 +18,6 @@ from townlet_env.errors import ConfigError, nearest
 NEWCOMER = re.compile(r"newcomer_[0-9]+")
 
 Point = tuple[int, int]  # column, row
-Where = Callable[[Path_], str]  # says where a key stands
 
 
 class Layout(NamedTuple):

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from townlet_env.config.catalogue import Catalogue
-from townlet_env.config.faults import Source, sentences
+from townlet_env.config.additions import catalogue_of
+from townlet_env.config.economy_check import check_economy
+from townlet_env.config.faults import Source, validate
 from townlet_env.config.layout import lay_out
-from townlet_env.config.safe_yaml import Document, read_yaml
+from townlet_env.config.safe_yaml import merge, read_yaml
 from townlet_env.config.schedules import check_schedules
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ConfigError, nearest
 
-__all__ = ["Source", "configs_dir", "list_scenarios", "load_scenario", "scenario_path", "validate"]
-
-Model = TypeVar("Model", bound=BaseModel)
+__all__ = [
+    "Source",
+    "configs_dir",
+    "list_scenarios",
+    "load_scenario",
+    "merge",
+    "scenario_path",
+    "validate",
+]
 
 
 def configs_dir() -> Path:
@@ -71,48 +76,15 @@ def load_scenario(
     for key, value in (overrides or {}).items():
         data = merge(data, _nest(key.split("."), value))
     source = Source(str(path), document.lines)
-    data["catalogue"] = _catalogue(source, data)
+    shipped_path = configs_dir() / "affordances.yaml"
+    shipped = read_yaml(shipped_path)
+    shipped_at = Source(str(shipped_path), shipped.lines)
+    data["catalogue"] = catalogue_of(shipped, shipped_at, data, source)
     config = validate(TownConfig, data, source)
     check_schedules(config, lay_out(config, source.at), source.at)
+    check_economy(config, source.at)
     return config
 
 
 def _nest(keys: list[str], value: Any) -> dict[str, Any]:
     return {keys[0]: value if len(keys) == 1 else _nest(keys[1:], value)}
-
-
-def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with a change: mappings key by key, everything else replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both and isinstance(old, dict) else value
-    return merged
-
-
-def _catalogue(source: Source, data: dict[str, Any]) -> Catalogue:
-    """Return the shipped catalogue with the scenario's changes."""
-    path = configs_dir() / "affordances.yaml"
-    document: Document = read_yaml(path)
-    changes = data.get("affordances") or {}
-    if not isinstance(changes, dict):
-        raise ConfigError(f"{source.name}: affordances: expected a mapping of names to changes")
-    known = document.data.get("affordances", {})
-    for name, change in changes.items():
-        if name not in known:
-            where = source.at(("affordances", name))
-            raise ConfigError(f"{where}: unknown affordance {name!r}{nearest(str(name), known)}")
-        if not isinstance(change, dict):
-            where = source.at(("affordances", name))
-            raise ConfigError(f"{where}: expected a mapping of keys to values, found {change!r}")
-    changed = source if changes else Source(str(path), document.lines)
-    return validate(Catalogue, merge(document.data, {"affordances": changes}), changed)
-
-
-def validate(model: type[Model], data: Mapping[str, Any], source: Source) -> Model:
-    """Check ``data`` against a model; every fault becomes one line of one ConfigError."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(sentences(model, error, source))) from error

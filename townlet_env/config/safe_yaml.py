@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -101,3 +102,13 @@ def _walk(path: Path, node: yaml.Node, at: Path_, lines: dict[Path_, int]) -> No
                 raise ConfigError(f"{path}: line {line}: key {key.value!r} is there twice")
             lines[here] = line
             _walk(path, child, here, lines)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with a change: mappings key by key, everything else replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both and isinstance(old, dict) else value
+    return merged

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from townlet_env.config.layout import Layout, Where, not_floor
+from townlet_env.config.faults import Where
+from townlet_env.config.layout import Layout, not_floor
 from townlet_env.config.safe_yaml import Path_
 from townlet_env.config.schema import ResidentConfig, TownConfig
 from townlet_env.config.steps import (

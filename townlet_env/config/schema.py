@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from townlet_env.config.additions import Changes, Kinds, Meets
 from townlet_env.config.catalogue import Catalogue
 from townlet_env.config.claims import Claim
 from townlet_env.config.happenings import MAX_TICKS, ArrivalsConfig, PerturbationsConfig
@@ -132,9 +133,9 @@ class TownConfig(Section):
     objects: list[ObjectConfig] = Field(default=[])
     residents: list[ResidentConfig] = Field(min_length=1)
     jobs: dict[str, JobConfig] = Field(default={})
-    affordances: dict[str, dict[str, object]] = Field(
-        default={}, description="changes to affordances of the catalogue, by name"
-    )
+    kinds: Kinds = ()
+    affordances: Changes = Field(default={})
+    meets: Meets = None
     needs: NeedsConfig = NeedsConfig()
     movement: MovementConfig = MovementConfig()
     queues: QueuesConfig = QueuesConfig()
