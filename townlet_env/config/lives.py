@@ -10,7 +10,7 @@ from townlet_env.config.sections import Amount, Count, Section, Unit, ordered
 from townlet_env.sim.ids import MINUTES_PER_DAY
 
 Ticks = Annotated[int, Field(ge=1, le=30_000)]
-Share = Annotated[float, Field(ge=0.0, le=1e6)]
+Share = Annotated[float, Field(ge=-1.0, le=1e6)]
 
 
 class EconomyConfig(Section):
