@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import pygame
 
-from townlet_env.render.daylight import light_at
+from townlet_env.render.daylight import light_in_rooms, light_outside
 from townlet_env.render.geometry import Box, Geometry
-from townlet_env.render.icons import draw_icon, draw_out_of_order, has_icon
+from townlet_env.render.icons import draw_icon, draw_meeting, draw_out_of_order, has_icon
 from townlet_env.render.labels import kind_codes
 from townlet_env.render.letters import Letters
 from townlet_env.render.palette import (
     DANGER,
-    FLOOR,
-    FLOOR_OTHER,
     INK,
     OUT_OF_ORDER,
+    PAPER,
     RIVALRY,
-    SHADOW,
     TRUST,
-    WALL_EDGE,
-    WALL_FACE,
-    WALL_TOP,
     WHITE,
     Colour,
     blend,
@@ -29,6 +24,7 @@ from townlet_env.render.palette import (
 )
 from townlet_env.render.pen import Sprites, put
 from townlet_env.render.scene import ObjectSight, Scene, Tie
+from townlet_env.render.terrain import Terrain
 from townlet_env.render.tokens import Tokens
 from townlet_env.sim.ids import NONE
 
@@ -46,60 +42,27 @@ class Board:
         self._letters = letters
         self._sprites = sprites
         self._tokens = Tokens(geometry.token, letters, sprites)
-        self._ground: pygame.Surface | None = None
+        self._terrain: Terrain | None = None
 
     def draw(self, surface: pygame.Surface, scene: Scene, labels: dict[int, str]) -> None:
         """Draw the map of a scene; ``labels`` are the short names by slot."""
-        light = light_at(scene.minute, power=scene.power)
-        ground = self._ground_of(scene).copy()
-        ground.fill(light, special_flags=pygame.BLEND_RGB_MULT)
+        if self._terrain is None:
+            self._terrain = Terrain(scene.ground, self._geometry.cell, self._sprites)
+        outside = light_outside(scene.minute, power=scene.power)
+        rooms = light_in_rooms(scene.minute, power=scene.power)
         board = self._geometry.board
-        surface.blit(ground, (board.x, board.y))
+        surface.blit(self._terrain.lit(outside, rooms), (board.x, board.y))
         codes = kind_codes(scene.kinds)
         for thing in scene.objects:
+            light = rooms if self._terrain.is_room(thing.x, thing.y) else outside
             self._object(surface, thing, codes[thing.kind_index], light)
-        self._ties(surface, scene, light)
+        self._ties(surface, scene)
         for thing in scene.objects:
             self._state_of(surface, thing)
         self._lines(surface, scene)
         for resident in scene.residents:
             box = self._geometry.token_box(resident.x, resident.y)
             self._tokens.draw(surface, box, resident, labels[resident.slot])
-
-    def _ground_of(self, scene: Scene) -> pygame.Surface:
-        if self._ground is None:
-            board = self._geometry.board
-            self._ground = pygame.Surface((board.w, board.h))
-            rows, columns = scene.walls.shape
-            cells = [(x, y) for y in range(rows) for x in range(columns)]
-            for x, y in cells:
-                if not scene.walls[y, x]:
-                    self._floor(self._ground, scene, x, y)
-            for x, y in cells:
-                if scene.walls[y, x]:
-                    self._wall(self._ground, scene, x, y)
-        return self._ground
-
-    def _floor(self, ground: pygame.Surface, scene: Scene, x: int, y: int) -> None:
-        cell = self._geometry.cell
-        box = pygame.Rect(x * cell, y * cell, cell, cell)
-        colour = FLOOR_OTHER if (x + y) % 2 else FLOOR
-        ground.fill(colour, box)
-        depth = max(1, cell // 7)
-        if y > 0 and scene.walls[y - 1, x]:
-            for row in range(depth):
-                shade = blend(SHADOW, colour, row / depth)
-                ground.fill(shade, (box.x, box.y + row, cell, 1))
-
-    def _wall(self, ground: pygame.Surface, scene: Scene, x: int, y: int) -> None:
-        cell, (rows, _) = self._geometry.cell, scene.walls.shape
-        box = pygame.Rect(x * cell, y * cell, cell, cell)
-        ground.fill(WALL_TOP, box)
-        if y == 0 or not scene.walls[y - 1, x]:
-            ground.fill(WALL_EDGE, (box.x, box.y, cell, max(1, cell // 16)))
-        if y + 1 < rows and not scene.walls[y + 1, x]:
-            face = max(2, cell // 3)
-            ground.fill(WALL_FACE, (box.x, box.bottom - face, cell, face))
 
     def _object(
         self, surface: pygame.Surface, thing: ObjectSight, code: str, light: Colour
@@ -129,6 +92,8 @@ class Board:
         if not thing.works:
             sprite = self._sprites.get(("out of order",), box.w, draw_out_of_order)
             put(surface, sprite, box.x, box.y)
+        if thing.meeting:
+            put(surface, self._sprites.get(("meeting",), box.w, draw_meeting), box.x, box.y)
         if thing.stocked:
             self._stock(surface, box, thing.stock)
 
@@ -165,32 +130,31 @@ class Board:
         middle = (badge.centerx, badge.centery + height * 0.08)
         self._letters.put(surface, text, middle, height, WHITE, "center")
 
-    def _ties(self, surface: pygame.Surface, scene: Scene, light: Colour) -> None:
+    def _ties(self, surface: pygame.Surface, scene: Scene) -> None:
         """Draw rivalry in red and trust in green between residents, stronger is thicker."""
         centres = {r.slot: self._centre(r.x, r.y) for r in scene.residents}
         for tie in scene.trusts:
             if tie.strength >= TRUST_SHOWN:
-                self._tie(surface, centres, tie, (TRUST, tie.strength, light, 0.07))
+                self._tie(surface, centres, tie, (TRUST, tie.strength, 0.07))
         for tie in scene.rivalries:
             if tie.strength >= RIVALRY_SHOWN:
                 strength = tie.strength / max(scene.avoid, 1e-6)
-                self._tie(surface, centres, tie, (RIVALRY, strength, light, -0.07))
+                self._tie(surface, centres, tie, (RIVALRY, strength, -0.07))
 
     def _tie(
         self,
         surface: pygame.Surface,
         centres: dict[int, pygame.Vector2],
         tie: Tie,
-        look: tuple[Colour, float, Colour, float],
+        look: tuple[Colour, float, float],
     ) -> None:
-        colour, strength, light, aside = look
+        colour, strength, aside = look
         a, b = centres[tie.a], centres[tie.b]
         if a == b:
             return
         strength = min(1.0, strength)
-        ground = tuple(f * part // 255 for f, part in zip(FLOOR, light, strict=True))
-        paint = blend((ground[0], ground[1], ground[2]), colour, 0.3 + 0.6 * strength)
-        width = max(1, round(self._geometry.cell * (0.02 + 0.07 * strength)))
+        paint = blend(PAPER, colour, 0.3 + 0.6 * strength)
+        width = max(1, round(self._geometry.token * (0.02 + 0.08 * strength)))
         # Beside the straight line, so that both ties of a pair are seen.
         shift = (b - a).normalize().rotate(90) * self._geometry.cell * aside
         pygame.draw.aaline(surface, paint, a + shift, b + shift, width)

@@ -20,15 +20,25 @@ _HOURS: tuple[tuple[int, Colour, Colour], ...] = (
     (MINUTES_PER_DAY, (148, 156, 196), (34, 42, 78)),
 )
 SUNRISE, SUNSET = 360, 1200  # minutes of the day
-BLACKOUT: Colour = (142, 146, 178)  # the ground without lamps, on top of the light of day
+BLACKOUT: Colour = (150, 153, 184)  # rooms without lamps, on top of the light of day
+STREETS_OUT: Colour = (206, 208, 226)  # streets without lamps
+LAMPS: Colour = (255, 240, 212)
 
 
-def light_at(minute: int, *, power: bool) -> Colour:
-    """Return what the ground is multiplied with (255 leaves it as it is)."""
-    light, _ = _at(minute)
-    if power:
-        return light
-    red, green, blue = (a * b // 255 for a, b in zip(light, BLACKOUT, strict=True))
+def light_outside(minute: int, *, power: bool) -> Colour:
+    """Return what the ground under the sky is multiplied with; 255 leaves it as it is."""
+    light = _at(minute)[0]
+    return light if power else _times(light, STREETS_OUT)
+
+
+def light_in_rooms(minute: int, *, power: bool) -> Colour:
+    """Return what the floor of rooms is multiplied with: lamps make up for the night."""
+    light = _at(minute)[0]
+    return blend(light, LAMPS, 0.7) if power else _times(light, BLACKOUT)
+
+
+def _times(light: Colour, shade: Colour) -> Colour:
+    red, green, blue = (a * b // 255 for a, b in zip(light, shade, strict=True))
     return red, green, blue
 
 

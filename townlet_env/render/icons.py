@@ -41,6 +41,12 @@ def draw_out_of_order(pen: Pen) -> None:
     pen.line((0.86, 0.14, 0.74, 0.26), WHITE, 0.045)
 
 
+def draw_meeting(pen: Pen) -> None:
+    """Draw the flag of an object where two residents are to meet."""
+    pen.line((0.1, 0.06, 0.1, 0.5), INK, 0.05)
+    pen.shape(((0.12, 0.04), (0.48, 0.15), (0.12, 0.28)), (212, 84, 140))
+
+
 def _fridge(pen: Pen, in_use: bool) -> None:
     pen.rect((0.24, 0.08, 0.52, 0.8), (150, 172, 190), 0.07)
     pen.rect((0.27, 0.11, 0.46, 0.74), (222, 234, 241), 0.05)

@@ -21,6 +21,7 @@ from townlet_env.render.palette import (
     blend,
 )
 from townlet_env.render.scene import Scene, plain
+from townlet_env.sim.ids import Perturbation
 
 _NIGHT_TEXT = 110  # brightness of the sky below which the clock is white
 _CHANGED = 1e-6  # meals
@@ -99,14 +100,20 @@ def _chips(scene: Scene) -> list[tuple[str, Colour]]:
             return DANGER
         return GOOD if now < usual - _CHANGED else COIN
 
+    def utility(which: Perturbation, name: str, *, there: bool) -> tuple[str, Colour]:
+        left = scene.minutes_left[which]
+        if there:
+            return name, GOOD
+        return f"no {name}{f', {left} min' if left else ''}", DANGER
+
     return [
         (f"meal {scene.price_meal:.2f}", price(scene.price_meal, scene.usual_meal)),
         (
             f"groceries {scene.price_groceries:.2f}",
             price(scene.price_groceries, scene.usual_groceries),
         ),
-        ("power", GOOD) if scene.power else ("no power", DANGER),
-        ("water", GOOD) if scene.water else ("no water", DANGER),
+        utility(Perturbation.BLACKOUT, "power", there=scene.power),
+        utility(Perturbation.OUTAGE, "water", there=scene.water),
     ]
 
 

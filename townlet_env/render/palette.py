@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 
+from townlet_env.render.ground import Ground
+
 Colour = tuple[int, int, int]
 
 PAPER: Colour = (238, 234, 226)
@@ -13,12 +15,19 @@ INK: Colour = (46, 50, 60)
 MUTED: Colour = (126, 127, 134)
 WHITE: Colour = (255, 255, 255)
 
-FLOOR: Colour = (236, 227, 211)
-FLOOR_OTHER: Colour = (231, 221, 203)  # every second tile
+# Of every first and every second tile.
+FLOORS: dict[int, tuple[Colour, Colour]] = {
+    Ground.ROOM: ((236, 227, 211), (231, 221, 203)),
+    Ground.GRASS: ((190, 207, 158), (185, 203, 152)),
+    Ground.STREET: ((214, 208, 198), (210, 204, 194)),
+}
+TREES: tuple[Colour, ...] = ((118, 160, 92), (104, 150, 96), (134, 166, 84))
+LEAVES: Colour = (186, 206, 130)
+WATER: Colour = (130, 186, 212)
 WALL_TOP: Colour = (112, 118, 133)
 WALL_FACE: Colour = (83, 88, 102)
 WALL_EDGE: Colour = (137, 143, 157)
-SHADOW: Colour = (206, 195, 175)
+SHADE: Colour = (60, 54, 44)
 
 TRACK: Colour = (221, 216, 207)  # of an empty bar
 NEEDS: tuple[Colour, Colour, Colour] = ((226, 137, 54), (44, 160, 176), (129, 101, 190))

@@ -116,9 +116,9 @@ class Panel:
         self._letters.put(surface, label, (at[0], at[1] + 0.06 * em), height, WHITE, "center")
 
     def _purse(self, surface: pygame.Surface, right: int, line: float, who: ResidentSight) -> int:
-        """Draw money and ingredients, flush right; return the first column they take."""
+        """Draw ingredients and money, red while rent is owed; return the first column they take."""
         em = self._em
-        amounts = [(f"{who.wallet:.2f}", COIN)]
+        amounts = [(f"{who.wallet:.2f}", DANGER if who.rent_owed > 0.0 else COIN)]
         if who.ingredients:
             amounts.insert(0, (str(who.ingredients), LEAF))
         for text, colour in reversed(amounts):

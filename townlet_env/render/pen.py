@@ -40,6 +40,20 @@ class Pen:
         thick = max(1, self._length(width))
         pygame.draw.rect(self._surface, paint, box, thick, border_radius=self._length(r))
 
+    def pool(self, paint: Paint, corners: tuple[bool, bool, bool, bool]) -> None:
+        """Fill the square; corners (top left and right, bottom left and right) may be round."""
+        r = self._length(0.45)
+        top_left, top_right, bottom_left, bottom_right = (r if round_ else 0 for round_ in corners)
+        pygame.draw.rect(
+            self._surface,
+            paint,
+            self._surface.get_rect(),
+            border_top_left_radius=top_left,
+            border_top_right_radius=top_right,
+            border_bottom_left_radius=bottom_left,
+            border_bottom_right_radius=bottom_right,
+        )
+
     def disc(self, centre: Point, r: float, paint: Paint) -> None:
         """Fill a circle."""
         pygame.draw.circle(self._surface, paint, self._at(*centre), self._length(r))

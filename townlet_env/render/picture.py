@@ -54,5 +54,7 @@ class Painter:
 
     def pixels(self, scene: Scene) -> npt.NDArray[np.uint8]:
         """Return the scene as a fresh array: uint8 (height, width, 3), red, green, blue."""
-        columns_first = pygame.surfarray.array3d(self.paint(scene))
-        return np.ascontiguousarray(columns_first.swapaxes(0, 1))
+        picture = self.paint(scene)
+        width, height = picture.get_size()
+        flat = np.frombuffer(pygame.image.tobytes(picture, "RGB"), np.uint8)
+        return flat.reshape(height, width, 3).copy()

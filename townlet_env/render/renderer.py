@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ConfigError, nearest
 from townlet_env.render.extra import need_pygame
+from townlet_env.render.ground import ground_of
 from townlet_env.render.news import News
 from townlet_env.render.scene import Scene, look_at_town
 from townlet_env.render.text import draw_text
@@ -32,12 +34,12 @@ class Renderer:
         mode: ``ansi``, ``rgb_array`` or ``human``.
     """
 
-    def __init__(self, mode: str, title: str, size: int | None = None) -> None:
+    def __init__(self, mode: str, config: TownConfig, size: int | None = None) -> None:
         """Check the options; nothing is opened before the first drawing.
 
         Args:
             mode: One of ``RENDER_MODES``.
-            title: What the picture is called.
+            config: The scenario; gives the title and the looks of the ground.
             size: Longer side of the picture in pixels; chosen by the size of the town by default.
 
         Raises:
@@ -51,7 +53,8 @@ class Renderer:
         if mode != "ansi":
             need_pygame()
         self.mode = mode
-        self._title = title
+        self._title = config.name
+        self._ground = ground_of(config)
         self._size = size
         self._news = News()
         self._painter: Painter | None = None
@@ -81,7 +84,9 @@ class Renderer:
             ResetNeeded: The world was never reset.
             ConfigError: The town does not fit into a picture of this size.
         """
-        scene = look_at_town(batch, w, title=self._title, news=self._news.lines)
+        scene = look_at_town(
+            batch, w, title=self._title, ground=self._ground, news=self._news.lines
+        )
         if self.mode == "ansi":
             return draw_text(scene)
         if self.mode == "rgb_array":
@@ -100,7 +105,7 @@ class Renderer:
         if self._painter is None:
             from townlet_env.render.picture import Painter
 
-            self._painter = Painter(scene.walls.shape, self._size)
+            self._painter = Painter(scene.ground.shape, self._size)
         return self._painter
 
     def _show(self, scene: Scene) -> None:
@@ -116,7 +121,7 @@ def draw_world(
     batch: WorldBatch,
     w: int = 0,
     *,
-    title: str = "",
+    config: TownConfig | None = None,
     size: int | None = None,
     news: tuple[str, ...] = (),
 ) -> Frame:
@@ -125,7 +130,7 @@ def draw_world(
     Args:
         batch: The worlds.
         w: Which of them.
-        title: What the picture is called.
+        config: Their scenario; gives the title and the looks of the ground.
         size: Longer side of the picture in pixels; by the size of the town by default.
         news: Lines under the map; ``townlet_env.render.news.News`` collects them.
 
@@ -136,5 +141,6 @@ def draw_world(
     need_pygame()
     from townlet_env.render.picture import Painter
 
-    scene = look_at_town(batch, w, title=title, news=news)
-    return Painter(scene.walls.shape, size).pixels(scene)
+    title, ground = ("", None) if config is None else (config.name, ground_of(config))
+    scene = look_at_town(batch, w, title=title, ground=ground, news=news)
+    return Painter(scene.ground.shape, size).pixels(scene)

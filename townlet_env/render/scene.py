@@ -8,11 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.errors import ResetNeeded
+from townlet_env.render.ground import Cells, Ground
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import RADIUS
-from townlet_env.sim.ids import MINUTES_PER_DAY, NONE, SHIFT_STATE_NAMES, ShiftState, Verb
+from townlet_env.sim.ids import (
+    MINUTES_PER_DAY,
+    NONE,
+    SHIFT_STATE_NAMES,
+    Perturbation,
+    ShiftState,
+    Verb,
+)
 from townlet_env.sim.places import WALL
-from townlet_env.sim.plan import Plan
+from townlet_env.sim.plan import Plan, resident_name
 from townlet_env.sim.state import World
 
 # What somebody is doing who does one of the shipped affordances; others are called by their names.
@@ -39,6 +47,7 @@ class ResidentSight(NamedTuple):
     needs: tuple[float, float, float]  # hunger, hygiene, energy in [0, 1], 1 satisfied
     wallet: float  # meals
     ingredients: int
+    rent_owed: float  # meals
     doing: str  # in a few words
     busy_object: int  # index of the object in use, or NONE
     progress: float  # of a running affordance in [0, 1]; -1 if none runs or it is open ended
@@ -63,6 +72,7 @@ class ObjectSight(NamedTuple):
     holder: int  # slot, or NONE
     queue: tuple[int, ...]  # slots, first in line first
     works: bool  # the utilities it needs are there
+    meeting: bool  # two residents are to meet here
 
 
 class Tie(NamedTuple):
@@ -77,7 +87,7 @@ class Scene(NamedTuple):
     """A town at one moment."""
 
     title: str
-    walls: npt.NDArray[np.bool_]  # (H, W)
+    ground: Cells  # (H, W) of ground.Ground
     kinds: tuple[str, ...]
     residents: tuple[ResidentSight, ...]  # those in town, in slot order
     objects: tuple[ObjectSight, ...]
@@ -94,6 +104,7 @@ class Scene(NamedTuple):
     usual_groceries: float
     power: bool
     water: bool
+    minutes_left: tuple[int, ...]  # of each perturbation; 0 if it is not on
     news: tuple[str, ...]  # what happened lately, oldest first
 
     @property
@@ -103,7 +114,12 @@ class Scene(NamedTuple):
 
 
 def look_at_town(
-    batch: WorldBatch, w: int = 0, *, title: str = "", news: tuple[str, ...] = ()
+    batch: WorldBatch,
+    w: int = 0,
+    *,
+    title: str = "",
+    ground: Cells | None = None,
+    news: tuple[str, ...] = (),
 ) -> Scene:
     """Read what there is to see of world ``w``.
 
@@ -111,6 +127,7 @@ def look_at_town(
         batch: The worlds.
         w: Which of them.
         title: What the picture is called.
+        ground: Looks of the cells; rooms and walls by default.
         news: What happened lately, in words; see ``townlet_env.render.news``.
 
     Raises:
@@ -119,37 +136,38 @@ def look_at_town(
     world, plan = batch.worlds[w], batch.plan
     if int(world.n_objects) + int(world.n_residents) == 0:
         raise ResetNeeded("expected an open episode to draw, found none; call reset() first")
-    names = [resident_label(plan, world, slot) for slot in range(int(world.n_residents))]
+    names = [resident_name(plan.names, world, slot) for slot in range(int(world.n_residents))]
     present = [slot for slot in range(len(names)) if world.alive[slot]]
     minute = int(world.start_minute) + int(world.tick)
-    usual = plan.template[0]
+    rules, stocked = plan.rules[0], _stocked_kinds(plan)
     return Scene(
         title=title,
-        walls=(plan.grid[RADIUS:-RADIUS, RADIUS:-RADIUS] & WALL) != 0,
+        ground=bare_ground(plan) if ground is None else ground,
         kinds=plan.names.kinds,
         residents=tuple(_resident(plan, world, slot, names[slot]) for slot in present),
-        objects=tuple(_object(plan, world, o) for o in range(int(world.n_objects))),
+        objects=tuple(_object(plan, world, o, stocked) for o in range(int(world.n_objects))),
         rivalries=_ties(world.rivalry, present),
         trusts=_ties(world.trust, present),
-        avoid=float(plan.rules[0].avoid_threshold),
+        avoid=float(rules.avoid_threshold),
         tick=int(world.tick),
-        last_tick=int(plan.rules[0].max_ticks),
+        last_tick=int(rules.max_ticks),
         day=1 + minute // MINUTES_PER_DAY,
         minute=minute % MINUTES_PER_DAY,
         price_meal=float(world.price_meal),
         price_groceries=float(world.price_groceries),
-        usual_meal=float(usual.price_meal),
-        usual_groceries=float(usual.price_groceries),
+        usual_meal=float(rules.base_price_meal),
+        usual_groceries=float(rules.base_price_groceries),
         power=bool(world.power),
         water=bool(world.water),
+        minutes_left=tuple(_minutes_left(world, which) for which in Perturbation),
         news=news,
     )
 
 
-def resident_label(plan: Plan, world: World, slot: int) -> str:
-    """Return the id of who is in a slot now."""
-    del world
-    return plan.names.residents[slot]
+def bare_ground(plan: Plan) -> Cells:
+    """Return the cells of a plan as rooms and walls."""
+    walls = (plan.grid[RADIUS:-RADIUS, RADIUS:-RADIUS] & WALL) != 0
+    return np.where(walls, Ground.WALL, Ground.ROOM).astype(np.uint8)
 
 
 def plain(name: str) -> str:
@@ -169,6 +187,7 @@ def _resident(plan: Plan, world: World, slot: int, name: str) -> ResidentSight:
         needs=(hunger, hygiene, energy),
         wallet=float(world.wallet[slot]),
         ingredients=int(world.ingredients[slot]),
+        rent_owed=float(world.rent_owed[slot]),
         doing=_doing(plan, world, slot),
         busy_object=int(world.busy_object[slot]),
         progress=_progress(plan, world, slot),
@@ -219,7 +238,11 @@ def _line(world: World, o: int) -> tuple[int, ...]:
     return tuple(int(slot) for slot in world.queue[o, : int(world.queue_length[o])])
 
 
-def _object(plan: Plan, world: World, o: int) -> ObjectSight:
+def _minutes_left(world: World, which: Perturbation) -> int:
+    return max(0, int(world.perturb_until[which]) - int(world.tick))
+
+
+def _object(plan: Plan, world: World, o: int, stocked: frozenset[int]) -> ObjectSight:
     kind, rules = int(world.kind[o]), plan.rules[0]
     powered = bool(world.power) or not rules.kind_power[kind]
     watered = bool(world.water) or not rules.kind_water[kind]
@@ -231,23 +254,25 @@ def _object(plan: Plan, world: World, o: int) -> ObjectSight:
         x=int(world.object_x[o]),
         y=int(world.object_y[o]),
         stock=int(world.stock[o]),
-        stocked=_is_stocked(plan, kind),
+        stocked=kind in stocked,
         user=int(world.user[o]),
         holder=int(world.holder[o]),
         queue=_line(world, o),
         works=powered and watered,
+        meeting=int(world.meet_object) == o and _minutes_left(world, Perturbation.MEET) > 0,
     )
 
 
-def _is_stocked(plan: Plan, kind: int) -> bool:
-    """Tell whether something takes stock of this kind, or puts stock into it."""
-    rules = plan.rules[0]
+def _stocked_kinds(plan: Plan) -> frozenset[int]:
+    """Return the kinds that something takes stock of, or puts stock into."""
+    rules, kinds = plan.rules[0], range(len(plan.names.kinds))
+    found: set[int] = set()
     for a in range(int(rules.n_affordances)):
-        takes = int(rules.takes_stock[a]) > 0 and int(rules.affordance_kinds[a]) >> kind & 1
-        gives = int(rules.gives_stock[a]) > 0 and int(rules.gives_stock_kind[a]) == kind
-        if takes or gives:
-            return True
-    return False
+        if int(rules.takes_stock[a]) > 0:
+            found |= {kind for kind in kinds if int(rules.affordance_kinds[a]) >> kind & 1}
+        if int(rules.gives_stock[a]) > 0:
+            found.add(int(rules.gives_stock_kind[a]))
+    return frozenset(found)
 
 
 def _ties(values: npt.NDArray[np.float32], present: list[int]) -> tuple[Tie, ...]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from townlet_env.render.ground import Ground
 from townlet_env.render.labels import kind_codes, short_labels
 from townlet_env.render.scene import ObjectSight, ResidentSight, Scene, plain
 from townlet_env.sim.ids import NEED_NAMES, NONE
 
-WALL = "##"
-FLOOR = " ."
+GROUND = {
+    Ground.ROOM: " .",
+    Ground.GRASS: " ,",
+    Ground.STREET: " =",
+    Ground.WALL: "##",
+    Ground.TREE: "^^",
+    Ground.WATER: "~~",
+}
 BAR = 10  # characters of a full needs bar
 
 
 def draw_text(scene: Scene) -> str:
     """Return the town as lines: clock and utilities, map, residents, objects, events.
 
-    On the map ``##`` is wall and ``.`` floor; objects are two small letters of their kind,
-    residents begin with a capital letter.
+    On the map ``##`` is wall, ``.`` floor, ``,`` grass, ``=`` street, ``^^`` a tree and ``~~``
+    water; objects are two small letters of their kind, residents begin with a capital letter.
     """
     names = short_labels([resident.name for resident in scene.residents], limit=2)
     labels = {r.slot: label for r, label in zip(scene.residents, names, strict=True)}
@@ -42,7 +49,7 @@ def _town(scene: Scene) -> str:
 
 
 def _map(scene: Scene, labels: dict[int, str], codes: tuple[str, ...]) -> list[str]:
-    cells = [[WALL if wall else FLOOR for wall in row] for row in scene.walls.tolist()]
+    cells = [[GROUND[code] for code in row] for row in scene.ground.tolist()]
     for thing in scene.objects:
         cells[thing.y][thing.x] = codes[thing.kind_index]
     for resident in scene.residents:
@@ -73,6 +80,8 @@ def _object(thing: ObjectSight, labels: dict[int, str], codes: tuple[str, ...]) 
         words.append(f"stock {thing.stock}")
     if not thing.works:
         words.append("out of order")
+    if thing.meeting:
+        words.append("meeting point")
     if thing.user != NONE:
         words.append(f"used by {labels[thing.user].strip()}")
     if thing.holder != NONE:

@@ -90,7 +90,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         }
         self.render_mode = render_mode
         self._renderer = (
-            None if render_mode is None else Renderer(render_mode, config.name, render_size)
+            None if render_mode is None else Renderer(render_mode, config, render_size)
         )
         self.config = config
         self.plan: Plan = compile_plan(config)
