@@ -313,3 +313,85 @@ def test_a_shift_that_never_ends_is_refused(tmp_path):
     path.write_text(text.replace("start: 540, end: 590", "start: 0, end: 1440", 1))
     with pytest.raises(ConfigError, match=r"jobs\.dawns: expected a shift shorter than a day"):
         load_scenario(path)
+
+
+@pytest.mark.parametrize(
+    ("new", "sentence"),
+    [
+        (
+            "perturbations: {blackot: {daily: 1}}",
+            "perturbations.blackot: unknown key 'blackot'; did you mean 'blackout'?",
+        ),
+        (
+            "perturbations: {outage: {ticks: [60, 15]}}",
+            "perturbations.outage.ticks: expected [least, most], found [60, 15]; swap them",
+        ),
+        ("perturbations: {outage: {ticks: [0, 15]}}", "outage.ticks.0: expected greater than or"),
+        ("perturbations: {outage: {ticks: 15}}", "outage.ticks: expected a valid tuple"),
+        (
+            "perturbations: {price_spike: {magnitude: [1.8, 1.2]}}",
+            "perturbations.price_spike.magnitude: expected [least, most], found [1.8, 1.2]",
+        ),
+        ("perturbations: {meet: {magnitude: [1, 2]}}", "meet.magnitude: unknown key 'magnitude'"),
+        (
+            "perturbations: {meet: {at: [1, 2, 3, 4, 5, 6, 7, 8, 9]}}",
+            "perturbations.meet.at: expected at most 8 items, found 9",
+        ),
+        ("perturbations: {max_at_once: 5}", "max_at_once: expected less than or equal to 4"),
+        ("arrivals: {delay: [20, 5]}", "arrivals.delay: expected [least, most], found [20, 5]"),
+        ("arrivals: {needs: {hunger: 2}}", "arrivals.needs.hunger: expected less than or equal"),
+        ("arrivals: {cells: [[0, 0]]}", "arrivals.cells.0: expected a floor cell, found a wall"),
+        ("arrivals: {cells: [[4, 1]]}", "cells.0: expected a floor cell, found an object at [4, 1"),
+        ("arrivals: {cells: [[9, 1]]}", "expected a floor cell, found [9, 1] outside 6 x 4"),
+        (
+            "arrivals: {cells: [[3, 1], [3, 1]]}",
+            "arrivals.cells.1: expected every cell once, found [3, 1] again; take it out",
+        ),
+        ("arrivals: {policy: schedule}", "arrivals.policy: expected a policy without a schedule"),
+        ("personalities: {mix: {wram: 1}}", "mix: unknown profile 'wram'; did you mean 'warm'?"),
+        ("personalities: {mix: {warm: 0}}", "mix.warm: expected greater than 0, found 0"),
+        ("personalities: {mix: {}}", "personalities.mix: expected at least 1 items, found 0"),
+        ("personalities: {profiles: {drawn: {}}}", "expected no profile called 'drawn'"),
+        ("personalities: {profiles: {odd: {pcae: 1}}}", "profiles.odd.pcae: unknown key 'pcae'"),
+        ("personalities: {profiles: 3}", "personalities.profiles: expected a mapping of keys"),
+        ("economy: {slack: [0.3, 0.1]}", "economy.slack: expected [least, most], found [0.3, 0.1]"),
+        ("economy: {restock_minute: 1440}", "economy.restock_minute: expected less than 1440"),
+        ("lives: {faint_after: 0}", "lives.faint_after: expected greater than or equal to 1"),
+        ("employment: {dismissal_absences: 8}", "dismissal_absences: expected less than or equal"),
+        ("rewards: {faint: 1.0}", "rewards.faint: expected less than or equal to 0, found 1.0"),
+    ],
+)
+def test_a_wrong_setting_of_town_life_is_refused(tmp_path, new, sentence):
+    message = fault(tmp_path, "jobs: {}", new)
+    assert "tried.yaml: line 26: " in message
+    assert sentence in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("new", "sentence"),
+    [
+        ("personality: wram", "residents.1.personality: unknown profile 'wram'; did you mean 'wa"),
+        ("personality: {pcae: 1}", "residents.1.personality.pcae: unknown key 'pcae'; did you"),
+        ("personality: {pace: 2}", "personality.pace: expected less than or equal to 1, found 2"),
+        ("ties: {ana: {}}", "residents.1.ties.ana: unknown resident 'ana'; did you mean 'anna'?"),
+        ("ties: {ben: {}}", "residents.1.ties.ben: unknown resident 'ben'; known: anna"),
+    ],
+)
+def test_a_resident_who_is_told_wrongly_is_refused(tmp_path, new, sentence):
+    message = fault(tmp_path, "id: ben\n", f"id: ben\n    {new}\n")
+    assert "tried.yaml: line 25: " in message
+    assert sentence in message
+    assert "\n" not in message
+
+
+def test_a_resident_with_an_id_of_newcomers_is_refused(tmp_path):
+    message = fault(tmp_path, "id: ben\n", "id: newcomer_3\n")
+    assert "line 24: residents.1.id: expected an id that no newcomer will have" in message
+    assert "found 'newcomer_3'; rename the resident" in message
+
+
+def test_a_map_that_is_too_wide_is_refused(tmp_path):
+    rows = f"  {'.' * 600}\n  {'.' * 600}\n"
+    message = fault(tmp_path, "  ######\n  #a..S#\n  #.b..#\n  ######\n", rows)
+    assert "line 4: map: expected at most 512 columns and rows, found 600 x 2" in message

@@ -30,14 +30,26 @@ def grid_of(layout: Layout) -> npt.NDArray[np.uint16]:
     return grid
 
 
-def distances_of(layout: Layout) -> npt.NDArray[np.uint16]:
+def distances_of(layout: Layout, name: str) -> npt.NDArray[np.uint16]:
     """Return steps from every floor cell to a cell next to each object (breadth first).
+
+    Args:
+        layout: Cells of a scenario.
+        name: That scenario, for messages.
 
     Raises:
         ConfigError: The map is a labyrinth with a path of more steps than can be stored.
     """
     floor = _floor(layout)
-    fields = [_steps_to(floor, cell) for cell in layout.object_cells]
+    fields = []
+    for cell in layout.object_cells:
+        steps = _steps_to(floor, cell)
+        if steps is None:
+            raise ConfigError(
+                f"{name}: map: expected at most {UNREACHABLE - 1} steps from anywhere to the "
+                f"object at {list(cell)}, found a longer way; open a wall"
+            )
+        fields.append(steps)
     return np.stack(fields) if fields else np.zeros((0, *floor.shape), np.uint16)
 
 
@@ -73,7 +85,8 @@ def _around(floor: Mask, cell: Point) -> Iterable[Point]:
             yield nx, ny
 
 
-def _steps_to(floor: Mask, goal: Point) -> npt.NDArray[np.uint16]:
+def _steps_to(floor: Mask, goal: Point) -> npt.NDArray[np.uint16] | None:
+    """Return steps from every cell; None if they are too many to be stored."""
     steps = np.full(floor.shape, UNREACHABLE, np.uint16)
     frontier = deque([(goal, 0)])
     while frontier:
@@ -81,10 +94,7 @@ def _steps_to(floor: Mask, goal: Point) -> npt.NDArray[np.uint16]:
         for nx, ny in _around(floor, cell):
             if steps[ny, nx] == UNREACHABLE:
                 if so_far >= UNREACHABLE:
-                    raise ConfigError(
-                        f"map: expected at most {UNREACHABLE - 1} steps from anywhere to the "
-                        f"object at {list(goal)}, found a longer way; open a wall"
-                    )
+                    return None
                 steps[ny, nx] = so_far
                 frontier.append(((nx, ny), so_far + 1))
     return steps

@@ -19,7 +19,7 @@ def compile_plan(config: TownConfig) -> Plan:
 
     Raises:
         ConfigError: Something does not fit together: a resident in a wall, two with one id, an
-            unknown kind, object, job or resident.
+            unknown kind, object, job or resident; too many of them, or too long a way.
     """
     layout = lay_out(config)
     catalogue = config.catalogue
@@ -37,7 +37,7 @@ def compile_plan(config: TownConfig) -> Plan:
         rules=compile_rules(config, names, layout),
         template=_template(config, names, layout, capacity),
         grid=grid_of(layout),
-        distance=distances_of(layout),
+        distance=distances_of(layout, config.name),
         names=names,
         max_newcomers=max_newcomers(config),
     )

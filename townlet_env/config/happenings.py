@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from townlet_env.config.sections import Amount, Count, NeedValues, PolicyName, Section, ordered
 from townlet_env.config.steps import Cell
@@ -92,3 +92,10 @@ class ArrivalsConfig(Section):
     max_newcomers: Count | None = Field(
         default=None, description="per episode; by default as many as can leave"
     )
+
+    @field_validator("policy")
+    @classmethod
+    def _newcomers_have_no_schedule(cls, policy: str) -> str:
+        if policy == "schedule":
+            raise ValueError("expected a policy without a schedule, found 'schedule'")
+        return policy

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from townlet_env.config.faults import Source, Where
 from townlet_env.config.personalities import DRAWN
 from townlet_env.config.safe_yaml import Path_
-from townlet_env.config.schema import ObjectConfig, ResidentConfig, TownConfig
+from townlet_env.config.schema import MAX_SIDE, ObjectConfig, ResidentConfig, TownConfig
 from townlet_env.errors import ConfigError, nearest
 
 NEWCOMER = re.compile(r"newcomer_[0-9]+")
@@ -64,7 +64,9 @@ def _check_roadside(config: TownConfig, layout: Layout, where: Where) -> None:
     for index, cell in enumerate(cells):
         at = where(("arrivals", "cells", index))
         if cell in cells[:index]:
-            raise ConfigError(f"{at}: expected every cell once, found {list(cell)} again")
+            raise ConfigError(
+                f"{at}: expected every cell once, found {list(cell)} again; take it out"
+            )
         found = not_floor(layout, cell)
         if found is not None:
             raise ConfigError(f"{at}: expected a floor cell, found {found}")
@@ -131,6 +133,11 @@ def _read_map(config: TownConfig, where: Where) -> tuple[npt.NDArray[np.bool_], 
         return np.zeros((height, columns), np.bool_), {}
     lines = (config.map or "").rstrip("\n").split("\n")
     width = len(lines[0])
+    if max(width, len(lines)) > MAX_SIDE:
+        raise ConfigError(
+            f"{where(('map',))}: expected at most {MAX_SIDE} columns and rows, "
+            f"found {width} x {len(lines)}"
+        )
     legend = {"#": "wall", ".": "floor", **config.legend}
     walls = np.zeros((len(lines), width), np.bool_)
     marks: dict[str, Point] = {}

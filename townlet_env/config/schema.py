@@ -36,7 +36,8 @@ from townlet_env.sim.ids import MINUTES_PER_DAY
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 Minute = Annotated[int, Field(ge=0, le=MINUTES_PER_DAY)]
-Side = Annotated[int, Field(ge=1, le=512)]
+MAX_SIDE = 512  # cells
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class ObjectConfig(Section):
