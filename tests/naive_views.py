@@ -7,33 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from naive_town import DAY, NEEDS, SHIFTS, STEPS, VERBS, Person, Thing, Town
-
-SIDE = 11
-
-
-def observe_map(town: Town) -> npt.NDArray[np.uint8]:
-    """Rules 6: walls, other residents, objects, objects reserved or used; outside is wall."""
-    ground = town.ground
-    maps = np.zeros((len(town.people), 4, SIDE, SIDE), np.uint8)
-    things = {(thing.x, thing.y): thing for thing in town.things}
-    for i, me in enumerate(town.people):
-        if not me.alive:
-            continue
-        for row in range(SIDE):
-            for column in range(SIDE):
-                cell = (me.x + column - SIDE // 2, me.y + row - SIDE // 2)
-                inside = 0 <= cell[0] < ground.width and 0 <= cell[1] < ground.height
-                thing = things.get(cell)
-                maps[i, 0, row, column] = not inside or cell in ground.walls
-                maps[i, 1, row, column] = town.person_at(cell) not in (None, i)
-                maps[i, 2, row, column] = thing is not None
-                maps[i, 3, row, column] = thing is not None and taken(thing)
-    return maps
-
-
-def taken(thing: Thing) -> bool:
-    return thing.user is not None or thing.holder is not None
+from naive_map import taken
+from naive_town import DAY, NEEDS, SHIFTS, STEPS, VERBS, Person, Town
 
 
 def observe_mask(town: Town) -> npt.NDArray[np.int8]:

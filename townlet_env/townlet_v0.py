@@ -17,9 +17,8 @@ from pettingzoo import AECEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, OrderEnforcingWrapper
 
-from townlet_env.config.load import load_scenario
 from townlet_env.config.schema import TownConfig
-from townlet_env.errors import ConfigError
+from townlet_env.views.options import town_config
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.spaces import MaskMode, ObservationVariant
 
@@ -40,7 +39,7 @@ def parallel_env(
 
     Args:
         scenario: A shipped name, the path of a scenario file, or a checked configuration.
-        observation: ``hybrid`` or ``compact``.
+        observation: ``hybrid``, ``full`` or ``compact``.
         mask: ``obs``, ``info`` or ``none``.
         max_ticks: Length of an episode; that of the scenario by default.
         max_cycles: PettingZoo's word for ``max_ticks``.
@@ -52,17 +51,7 @@ def parallel_env(
     Raises:
         ConfigError: The scenario or a setting is unknown or wrong.
     """
-    ticks = max_ticks if max_ticks is not None else max_cycles
-    changes = {**overrides, **({} if ticks is None else {"ticks": ticks})}
-    if isinstance(scenario, TownConfig):
-        if changes:
-            raise ConfigError(
-                f"expected no further settings with a checked configuration, "
-                f"found {', '.join(sorted(changes))}; give them to load_scenario"
-            )
-        config = scenario
-    else:
-        config = load_scenario(scenario, changes)
+    config = town_config(scenario, overrides, max_cycles if max_ticks is None else max_ticks)
     return TownletParallelEnv(
         config,
         observation=observation,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import naive_map
 import naive_views
 import numpy as np
 import pytest
@@ -317,7 +318,7 @@ def test_nothing_breaks_in_a_thousand_random_ticks(name, seed):
             assert_sound(batch, w)
         if tick % 50 == 0:
             twin = read_town(town.ground, batch.worlds[0])
-            np.testing.assert_array_equal(batch.views.map[0], naive_views.observe_map(twin))
+            np.testing.assert_array_equal(batch.views.map[0], naive_map.observe_map(twin))
         assert (step.truncated == (tick + 1 >= town.config.ticks)).all()
         assert not step.terminated.any()
 

@@ -9,6 +9,7 @@ from typing import Any
 import naive
 import naive_social
 import naive_town
+import naive_map
 import naive_views
 import numpy as np
 import pytest
@@ -194,8 +195,9 @@ def test_clock(stage):
 def test_maps(stage):
     maps = np.full((len(stage.orders), 4, 11, 11), 7, np.uint8)
     stage.grid[:] = stage.grid & ~np.uint16(RESERVED)  # the kernel brings it up to date
-    observe_map(stage.world, stage.grid, maps)
-    np.testing.assert_array_equal(maps, naive_views.observe_map(stage.town()))
+    distance = stage.scenario.plan.distance
+    observe_map(stage.world, stage.rules, stage.grid, distance, maps)
+    np.testing.assert_array_equal(maps, naive_map.observe_map(stage.town()))
     assert_grid_fits(stage)
 
 
@@ -236,7 +238,7 @@ def test_whole_ticks(name):
         batch.step([orders])
         assert_same(naive_town.read_town(town.ground, batch.worlds[0]), twin)
         assert_same(naive_town.read_tick(town.ground, batch.outcomes[0], orders), tick)
-        np.testing.assert_array_equal(batch.views.map[0], naive_views.observe_map(twin))
+        np.testing.assert_array_equal(batch.views.map[0], naive_map.observe_map(twin))
         np.testing.assert_array_equal(batch.views.action_mask[0], naive_views.observe_mask(twin))
         seen = naive_views.observe_features(twin)
         np.testing.assert_allclose(batch.views.features[0], seen, TOLERANCE, TOLERANCE)

@@ -58,7 +58,7 @@ def observe(
     world: World, rules: Rules, grid: Grid, distance: Distance, views: Views, w: int
 ) -> None:
     """Write what the residents of world ``w`` see and may do now (rules 3.13)."""
-    observe_map(world, grid, views.map[w])
+    observe_map(world, rules, grid, distance, views.map[w])
     observe_features(world, rules, distance, views.features[w])
     observe_mask(world, rules, grid, distance, views.action_mask[w])
 

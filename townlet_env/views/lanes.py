@@ -1,7 +1,7 @@
-"""Learners of many worlds as lanes of one batch, with worlds reopened in the step that ends them.
+"""Learners of many worlds as lanes of one batch.
 
-Lane ``w * L + k`` is learner ``k`` of world ``w``. The views for Stable-Baselines3 and the native
-live learner stand on this.
+Lane ``w * L + k`` is learner ``k`` of world ``w``. The views for Gymnasium, for Stable-Baselines3
+and the native live learner stand on this.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.config.schema import TownConfig
-from townlet_env.errors import ConfigError, nearest
+from townlet_env.errors import ActionError, ConfigError, nearest
 from townlet_env.policies.crew import Crew, scripted_residents
 from townlet_env.sim.batch import WorldBatch
+from townlet_env.sim.features import MAP_CHANNELS
+from townlet_env.sim.ids import Verb
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.random import episode_seed
 
@@ -23,22 +25,33 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class LaneStep(NamedTuple):
-    """What one step gave; S lanes, arrays that no later step changes."""
+    """What one step gave; S lanes of W worlds, arrays that no later step changes.
 
-    rewards: npt.NDArray[np.float32]  # (S,)
-    terminated: npt.NDArray[np.bool_]  # (S,) left town for good in this step
+    A lane whose resident has left is idle until a newcomer takes the slot or its world ends: rows
+    without reward, where only ``wait`` is legal. An idle stretch is a life of its own that ends
+    ``terminated``, so that no return reaches from one life into the next.
+    """
+
+    rewards: npt.NDArray[np.float32]  # (S,) 0 in idle rows
+    terminated: npt.NDArray[np.bool_]  # (S,) left town in this step, or the end of an idle stretch
     truncated: npt.NDArray[np.bool_]  # (S,) cut by time in this step
-    done: npt.NDArray[np.bool_]  # (S,) the episode of the lane is over: one of both
-    final: Arrays  # key -> (S, ...) what followed the step, before worlds were reopened
+    done: npt.NDArray[np.bool_]  # (S,) one of both
+    active: npt.NDArray[np.bool_]  # (S,) in town when the action was taken; the others are idle
+    illegal: npt.NDArray[np.bool_]  # (S,) the order was not legal and became wait
+    final: Arrays  # key -> (S, ...) what followed the step, unopened; {} if no lane is done
 
 
 class Lanes:
     """W worlds x L learners as S = W x L lanes.
 
+    The episode of a world is over when it is cut by time, or when none of its learners is in town.
+
     Attributes:
         batch: The core.
         learners: Residents that the lanes decide for, in slot order; the others follow scripts.
         num_lanes: S.
+        over: (W,) bool, the worlds whose episode is over; ``open`` or the next ``advance`` opens
+            their next one.
     """
 
     def __init__(
@@ -47,6 +60,7 @@ class Lanes:
         plan: Plan,
         num_worlds: int,
         learners: Sequence[str] | None = None,
+        channels: int = len(MAP_CHANNELS),
     ) -> None:
         """Build the worlds.
 
@@ -55,6 +69,8 @@ class Lanes:
             plan: ``compile_plan(config)``.
             num_worlds: W, at least 1.
             learners: Residents to learn; all by default.
+            channels: Of the maps: 0, 4 or 12, as in ``WorldBatch``. Scripts may look at the first
+                four, so that they are drawn wherever somebody is scripted.
 
         Raises:
             ConfigError: No worlds, or a learner who does not live here.
@@ -69,68 +85,134 @@ class Lanes:
         if not wanted:
             raise ConfigError("learners: expected at least one resident, found none")
         self.learners = tuple(name for name in names if name in wanted)
-        self.batch = WorldBatch(plan, num_worlds)
-        self.num_lanes = num_worlds * len(self.learners)
-        self._slots = np.array([names.index(name) for name in self.learners])
         scripted = scripted_residents(config, self.learners)
+        drawn = max(channels, len(MAP_CHANNELS)) if scripted else channels
+        self.batch = WorldBatch(plan, num_worlds, drawn)
+        self.num_lanes = num_worlds * len(self.learners)
+        self.over = np.zeros(num_worlds, np.bool_)
+        slots = np.array([names.index(name) for name in self.learners])
+        # A slice of everybody is a view; a list of some is a copy anyway.
+        self._slots = slice(None) if len(slots) == len(names) else slots
         for name in names:
             if name not in self.learners and name not in scripted:
                 raise ConfigError(f"learners: {name!r} has no script; let them learn as well")
         self._crew = Crew(config, plan, scripted)
-        self._base_seeds = [0] * num_worlds
+        self._base_seeds = [config.seed + w for w in range(num_worlds)]
         self._episodes = [0] * num_worlds
         self._orders = np.zeros((num_worlds, len(names)), np.int64)
 
     def reset(self, seed: int) -> None:
         """Open the first episodes: world ``w`` plays seed ``seed + w``, then those that follow."""
-        self._base_seeds = [seed + w for w in range(self.batch.num_worlds)]
-        self._episodes = [0] * self.batch.num_worlds
-        self._open(range(self.batch.num_worlds))
+        worlds = range(self.batch.num_worlds)
+        self.open(worlds, [seed + w for w in worlds])
 
-    def observations(self) -> Arrays:
-        """Return ``map``, ``features`` and ``action_mask`` of every lane now: fresh arrays."""
-        views = self.batch.views
-        parts: Arrays = views._asdict()
-        return {key: self._by_lane(part) for key, part in parts.items()}
+    def open(self, worlds: Sequence[int], seeds: Sequence[int | None] | None = None) -> None:
+        """Open a new episode in each of ``worlds``.
+
+        Args:
+            worlds: Indices, each once.
+            seeds: One per world: a number begins with the episode of that seed, None goes on with
+                the episode that follows. All go on by default.
+        """
+        for w, seed in zip(worlds, seeds or [None] * len(worlds), strict=True):
+            if seed is not None:
+                self._base_seeds[w], self._episodes[w] = int(seed), 0
+        chosen = [episode_seed(self._base_seeds[w], self._episodes[w]) for w in worlds]
+        self.batch.reset(chosen, list(worlds))
+        for w in worlds:
+            self._episodes[w] += 1
+            self._crew.reset(w)
+        self.over[list(worlds)] = False
+
+    @property
+    def in_town(self) -> npt.NDArray[np.bool_]:
+        """(S,) bool: the lanes whose resident is in town now; a fresh array."""
+        return self.by_lane(self.batch.alive)
+
+    def observations(self, *, copy: bool = True) -> Arrays:
+        """Return ``map``, ``features`` and ``action_mask`` of every lane now.
+
+        Args:
+            copy: Fresh arrays; else they may be overwritten by the next step.
+        """
+        parts: Arrays = self.batch.views._asdict()
+        return {key: self.by_lane(part, copy=copy) for key, part in parts.items()}
 
     def step(self, actions: npt.ArrayLike) -> LaneStep:
-        """Live one tick of every world, and reopen the worlds whose episode is over.
+        """Live one tick of every world, and open the next episode where one is over.
 
         Args:
             actions: (S,) action ids.
+
+        Raises:
+            ActionError: The actions are no whole numbers, or not one per lane.
         """
-        worlds = self.batch.num_worlds
-        self._orders[:, self._slots] = np.asarray(actions).reshape(worlds, len(self.learners))
-        for w in range(worlds if self._crew.residents else 0):
-            for slot, action in self._crew.act(self.batch, w).items():
-                self._orders[w, slot] = action
-        taken = self.batch.step(self._orders)
-        final = self.observations()
-        alive = self.batch.alive[:, self._slots]
-        over = np.logical_or(taken.truncated.any(axis=1), ~self.batch.alive.any(axis=1))
-        terminated = self._by_lane(taken.terminated)
-        truncated = self._by_lane(taken.truncated)
-        # A lane whose resident left earlier is idle until its world ends, and ends with it.
-        idle = (over[:, None] & ~alive).reshape(-1)
-        step = LaneStep(
-            rewards=self._by_lane(taken.reward),
-            terminated=terminated,
-            truncated=truncated,
-            done=terminated | truncated | idle,
-            final=final,
-        )
-        if over.any():
-            self._open(np.flatnonzero(over).tolist())
+        step = self.advance(actions)
+        if self.over.any():
+            self.open(np.flatnonzero(self.over).tolist())
         return step
 
-    def _open(self, worlds: Sequence[int]) -> None:
-        seeds = [episode_seed(self._base_seeds[w], self._episodes[w]) for w in worlds]
-        for w in worlds:
-            self._episodes[w] += 1
-        self.batch.reset(seeds, list(worlds))
-        for w in worlds:
-            self._crew.reset(w)
+    def advance(self, actions: npt.ArrayLike) -> LaneStep:
+        """Live one tick of every world; where the episode is over already, open the next instead.
 
-    def _by_lane(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return (W, N, ...) as fresh (S, ...) of the learners."""
-        return values[:, self._slots].reshape(self.num_lanes, *values.shape[2:])
+        The rows of a world that is opened are idle ones; its actions are not used.
+
+        Args:
+            actions: (S,) action ids.
+
+        Raises:
+            ActionError: The actions are no whole numbers, or not one per lane.
+        """
+        opened = self.over
+        going = np.repeat(~opened, len(self.learners))
+        self._take_orders(actions, opened)
+        active = self.in_town & going
+        taken = self.batch.step(self._orders)
+        present = self.in_town
+        ended = taken.truncated.any(axis=1)
+        gone = ~present.reshape(len(opened), -1).any(axis=1)
+        self.over = ~opened & (ended | gone)
+        # An idle stretch is over when somebody comes, and with its world.
+        over_by_lane = np.repeat(self.over, len(self.learners))
+        idle_ended = going & ~active & (present | over_by_lane)
+        terminated = (active & self.by_lane(taken.terminated, copy=False)) | idle_ended
+        truncated = active & self.by_lane(taken.truncated, copy=False)
+        rewards = self.by_lane(taken.reward, copy=False)
+        step = LaneStep(
+            rewards=np.where(active, rewards, np.float32(0.0)),
+            terminated=terminated,
+            truncated=truncated,
+            done=terminated | truncated,
+            active=active,
+            illegal=active & self.by_lane(taken.illegal, copy=False),
+            final=self._final(idle_ended) if (terminated | truncated).any() else {},
+        )
+        if opened.any():
+            self.open(np.flatnonzero(opened).tolist())
+        return step
+
+    def by_lane(self, values: npt.NDArray[Any], *, copy: bool = True) -> npt.NDArray[Any]:
+        """Return values by world and slot, (W, N, ...), as (S, ...) of the learners."""
+        chosen = values[:, self._slots].reshape(self.num_lanes, *values.shape[2:])
+        return chosen.copy() if copy and np.may_share_memory(chosen, values) else chosen
+
+    def _take_orders(self, actions: npt.ArrayLike, opened: npt.NDArray[np.bool_]) -> None:
+        given = np.asarray(actions)
+        if given.dtype.kind not in "iu":
+            raise ActionError(f"expected whole numbers as action ids, found {given.dtype}")
+        if given.shape != (self.num_lanes,):
+            raise ActionError(
+                f"expected {self.num_lanes} actions, one per lane, found shape {given.shape}"
+            )
+        self._orders[:, self._slots] = given.reshape(len(opened), -1)
+        for w in np.flatnonzero(~opened) if self._crew.residents else ():
+            for slot, action in self._crew.act(self.batch, int(w)).items():
+                self._orders[w, slot] = action
+
+    def _final(self, empty: npt.NDArray[np.bool_]) -> Arrays:
+        """Return what followed a step; ``empty`` lanes show an empty slot, whoever is there now."""
+        final = self.observations()
+        for part in final.values():
+            part[empty] = 0
+        final["action_mask"][empty, Verb.WAIT] = 1
+        return final

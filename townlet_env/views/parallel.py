@@ -28,6 +28,7 @@ from townlet_env.views.spaces import (
     MaskMode,
     ObservationVariant,
     action_space,
+    map_channels,
     observation_space,
     state_space,
 )
@@ -39,7 +40,7 @@ Infos = dict[str, dict[str, Any]]
 class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
     """A town as a PettingZoo ``ParallelEnv``; every resident acts at every tick.
 
-    Observations are dicts of fresh arrays: ``map`` uint8 (4, 11, 11), ``features`` float32 (F,) and
+    Observations are dicts of fresh arrays: ``map`` uint8 (C, 11, 11), ``features`` float32 (F,) and
     ``action_mask`` int8 (A,). An order that is masked, missing or out of range acts as ``wait`` and
     is counted in ``infos[resident]["illegal_action"]``.
 
@@ -69,7 +70,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
 
         Args:
             config: A checked scenario; see ``townlet_env.config.load.load_scenario``.
-            observation: ``hybrid`` (map and features) or ``compact`` (features only).
+            observation: ``hybrid`` (map and features), ``full`` (a map of more channels) or
+                ``compact`` (features only).
             mask: Where the action mask is: in the observation, in ``info``, or only in
                 ``action_masks()``.
             details: Also put ``reward_components``, ``events`` and ``tick`` into every info.
@@ -89,19 +91,18 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
             "is_parallelizable": True,
         }
         self.render_mode = render_mode
-        self._renderer = (
-            None if render_mode is None else Renderer(render_mode, config, render_size)
-        )
+        self._renderer = None if render_mode is None else Renderer(render_mode, config, render_size)
         self.config = config
         self.plan: Plan = compile_plan(config)
-        self.batch = WorldBatch(self.plan, 1)
+        self.map_channels = map_channels(observation)
+        # Scripts that ScriptedScenario lets act may look at a map that learners do not see.
+        self.batch = WorldBatch(self.plan, 1, max(len(self.map_channels), len(MAP_CHANNELS)))
         names = self.plan.names
         newcomers = (newcomer_name(k + 1) for k in range(self.plan.max_newcomers))
         self.possible_agents = [*names.residents, *newcomers]
         self.agents: list[str] = []
         self.action_lookup = dict(enumerate(names.actions))
         self.feature_names = names.features
-        self.map_channels = MAP_CHANNELS if observation == "hybrid" else ()
         self.reward_components = REWARD_COMPONENTS
         self.observation_variant = observation
         self.mask_mode = mask
@@ -196,7 +197,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
     def _observe(self, agents: list[str]) -> dict[str, Observation]:
         views = self.batch.views
         parts: dict[str, npt.NDArray[Any]] = {}
-        if self.observation_variant == "hybrid":
+        if self.map_channels:
             parts["map"] = views.map[0].copy()
         parts["features"] = views.features[0].copy()
         if self.mask_mode == "obs":

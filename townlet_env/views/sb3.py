@@ -15,10 +15,16 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
 from townlet_env.config.compile import compile_plan
-from townlet_env.config.load import load_scenario
 from townlet_env.config.schema import TownConfig
 from townlet_env.views.lanes import Lanes
-from townlet_env.views.spaces import action_space, observation_space
+from townlet_env.views.options import check_choice, town_config
+from townlet_env.views.spaces import (
+    OBSERVATION_VARIANTS,
+    ObservationVariant,
+    action_space,
+    map_channels,
+    observation_space,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -29,6 +35,7 @@ def make_vec_env(
     *,
     seed: int | None = None,
     learners: Sequence[str] | None = None,
+    observation: ObservationVariant = "hybrid",
     **overrides: Any,
 ) -> TownletVecEnv:
     """Return a Stable-Baselines3 ``VecEnv`` of ``num_worlds`` towns.
@@ -38,24 +45,33 @@ def make_vec_env(
         num_worlds: Towns stepped together.
         seed: World ``w`` plays ``seed + w`` first; the scenario's seed by default.
         learners: Residents to learn; all by default. The others follow their scripts.
+        observation: ``hybrid`` (map and features), ``full`` (a map of more channels) or ``compact``
+            (features only).
         **overrides: Settings of the scenario to replace.
+
+    Raises:
+        ConfigError: The scenario, a setting or an option is unknown or wrong.
 
     Example:
         >>> from sb3_contrib import MaskablePPO
         >>> from townlet_env.views.sb3 import make_vec_env
         >>> model = MaskablePPO("MultiInputPolicy", make_vec_env("queue_conflict", 2), n_steps=8)
     """
-    config = scenario if isinstance(scenario, TownConfig) else load_scenario(scenario, overrides)
-    return TownletVecEnv(config, num_worlds, seed=seed, learners=learners)
+    config = town_config(scenario, overrides)
+    return TownletVecEnv(config, num_worlds, seed=seed, learners=learners, observation=observation)
 
 
 class TownletVecEnv(VecEnv):
     """Towns as a ``VecEnv``; slot ``w * L + k`` is learner ``k`` of world ``w``.
 
-    Observations are ``map`` uint8 (S, 4, 11, 11) of 0/1 and ``features`` float32 (S, F); masks come
+    Observations are ``map`` uint8 (S, C, 11, 11) of 0/1 and ``features`` float32 (S, F); masks come
     by ``env_method("action_masks")``. Every array that is handed out is fresh: Stable-Baselines3
     keeps references across steps. All slots of a world end together, in the step that ends its
     episode, and show the next episode's first observation then (same-step autoreset).
+
+    A slot whose resident leaves town earlier is done in that step and idle afterwards: zeros, no
+    reward, only ``wait`` is legal, ``info["active"]`` is False. It is done again, without a value
+    to come, when a newcomer takes the slot or its world ends.
     """
 
     def __init__(
@@ -65,15 +81,20 @@ class TownletVecEnv(VecEnv):
         *,
         seed: int | None = None,
         learners: Sequence[str] | None = None,
+        observation: ObservationVariant = "hybrid",
     ) -> None:
         """Build the towns; arguments as ``make_vec_env``."""
+        check_choice("observation", observation, OBSERVATION_VARIANTS)
         self.config = config
         self.plan = compile_plan(config)
-        self.lanes = Lanes(config, self.plan, num_worlds, learners)
+        self.map_channels = map_channels(observation)
+        channels = len(self.map_channels)
+        self.lanes = Lanes(config, self.plan, num_worlds, learners, channels)
         self._seed = config.seed if seed is None else seed
         self._actions: npt.NDArray[Any] = np.zeros(self.lanes.num_lanes, np.int64)
         self._masks: npt.NDArray[np.int8] = np.zeros((0, 0), np.int8)
-        seen = observation_space(self.plan, "hybrid", with_mask=False)
+        seen = observation_space(self.plan, observation, with_mask=False)
+        self._keys = tuple(seen.spaces)
         super().__init__(self.lanes.num_lanes, seen, action_space(self.plan))
 
     def reset(self) -> Arrays:
@@ -101,17 +122,19 @@ class TownletVecEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for slot in np.flatnonzero(step.done):
             infos[slot]["terminal_observation"] = {
-                key: step.final[key][slot].copy() for key in ("map", "features")
+                key: step.final[key][slot].copy() for key in self._keys
             }
             infos[slot]["TimeLimit.truncated"] = bool(
                 step.truncated[slot] and not step.terminated[slot]
             )
+        for slot in np.flatnonzero(~step.active):
+            infos[slot]["active"] = False
         return self._observe(), step.rewards, step.done, infos
 
     def _observe(self) -> Arrays:
         seen = self.lanes.observations()
-        self._masks = seen.pop("action_mask")
-        return seen
+        self._masks = seen["action_mask"]
+        return {key: seen[key] for key in self._keys}
 
     def action_masks(self) -> list[npt.NDArray[np.int8]]:
         """Return the legal actions of every slot: S rows of int8 (A,)."""

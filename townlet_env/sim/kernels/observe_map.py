@@ -6,35 +6,120 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.jit import kernel
-from townlet_env.sim.features import RADIUS, WINDOW
-from townlet_env.sim.ids import NONE
-from townlet_env.sim.places import OBJECT, OCCUPANT_SHIFT, RESERVED, WALL
-from townlet_env.sim.state import Grid, World
+from townlet_env.sim.features import FULL_MAP_CHANNELS, MAP_CHANNELS, RADIUS, WINDOW
+from townlet_env.sim.ids import KIND_GROUP_NAMES, NEED_COUNT, NONE
+from townlet_env.sim.places import (
+    DX,
+    DY,
+    OBJECT,
+    OCCUPANT_SHIFT,
+    RESERVED,
+    UNREACHABLE,
+    WALL,
+    is_floor,
+    nearest_usable,
+)
+from townlet_env.sim.rules import Rules
+from townlet_env.sim.state import Distance, Grid, World
+
+BASIC = len(MAP_CHANNELS)
+AT_GROUPS = FULL_MAP_CHANNELS.index(KIND_GROUP_NAMES[0])
+AT_AXIS = FULL_MAP_CHANNELS.index("path_axis")
+AT_SIGN = FULL_MAP_CHANNELS.index("path_sign")
 
 
 @kernel
-def observe_map(world: World, grid: Grid, maps: npt.NDArray[np.uint8]) -> None:
-    """Write the 4 x 11 x 11 window around every resident; those not in town see zeros.
+def observe_map(
+    world: World, rules: Rules, grid: Grid, distance: Distance, maps: npt.NDArray[np.uint8]
+) -> None:
+    """Write the window around every resident; those not in town see zeros.
 
     Args:
         world: One world.
+        rules: Compiled rules.
         grid: (H + 10, W + 10) cell words, padded by the view radius.
-        maps: (N, 4, 11, 11) of 0/1: walls, other residents, objects, reserved or used objects.
+        distance: (M, H, W) steps to the reach of every object.
+        maps: (N, C, 11, 11) of 0/1, channels as in ``features.FULL_MAP_CHANNELS``: all of them, the
+            first four or, with C = 0, none.
     """
     mark_reserved(world, grid)
+    channels = maps.shape[1]
     for i in range(world.n_residents):
-        if world.alive[i] == 0:
-            maps[i] = 0
+        maps[i] = 0
+        if world.alive[i] == 0 or channels == 0:
             continue
-        top, left = int(world.y[i]), int(world.x[i])
-        for row in range(WINDOW):
-            for column in range(WINDOW):
-                word = grid[top + row, left + column]
-                maps[i, 0, row, column] = 1 if word & WALL else 0
-                maps[i, 1, row, column] = 1 if word >> OCCUPANT_SHIFT else 0
-                maps[i, 2, row, column] = 1 if word & OBJECT else 0
-                maps[i, 3, row, column] = 1 if word & RESERVED else 0
-        maps[i, 1, RADIUS, RADIUS] = 0  # oneself is no news
+        draw_cells(world, grid, i, maps[i])
+        if channels > BASIC:
+            draw_groups(world, rules, i, maps[i])
+            draw_path(world, rules, grid, distance, i, maps[i])
+
+
+@kernel
+def draw_cells(world: World, grid: Grid, i: int, window: npt.NDArray[np.uint8]) -> None:
+    """Write walls, other residents, objects and reserved objects."""
+    top, left = int(world.y[i]), int(world.x[i])
+    for row in range(WINDOW):
+        for column in range(WINDOW):
+            word = grid[top + row, left + column]
+            window[0, row, column] = 1 if word & WALL else 0
+            window[1, row, column] = 1 if word >> OCCUPANT_SHIFT else 0
+            window[2, row, column] = 1 if word & OBJECT else 0
+            window[3, row, column] = 1 if word & RESERVED else 0
+    window[1, RADIUS, RADIUS] = 0  # oneself is no news
+
+
+@kernel
+def draw_groups(world: World, rules: Rules, i: int, window: npt.NDArray[np.uint8]) -> None:
+    """Mark every object within sight in the channel of its group."""
+    top, left = int(world.y[i]) - RADIUS, int(world.x[i]) - RADIUS
+    for o in range(world.n_objects):
+        row, column = int(world.object_y[o]) - top, int(world.object_x[o]) - left
+        if 0 <= row < WINDOW and 0 <= column < WINDOW:
+            window[AT_GROUPS + int(rules.kind_group[world.kind[o]]), row, column] = 1
+
+
+@kernel
+def draw_path(
+    world: World,
+    rules: Rules,
+    grid: Grid,
+    distance: Distance,
+    i: int,
+    window: npt.NDArray[np.uint8],
+) -> None:
+    """Write, cell by cell, the way to the object that serves the lowest need best."""
+    lowest = 0
+    for k in range(1, NEED_COUNT):
+        if world.needs[i, k] < world.needs[i, lowest]:
+            lowest = k
+    kind = int(rules.need_kind[lowest])
+    o = nearest_usable(world, distance, rules, i, kind) if kind != NONE else NONE
+    if o == NONE:
+        return
+    top, left = int(world.y[i]) - RADIUS, int(world.x[i]) - RADIUS
+    height, width = distance.shape[1], distance.shape[2]
+    for row in range(max(0, -top), min(WINDOW, height - top)):
+        for column in range(max(0, -left), min(WINDOW, width - left)):
+            direction = downhill(grid, distance, o, left + column, top + row)
+            if direction != NONE:
+                window[AT_AXIS, row, column] = 1 if DX[direction] != 0 else 0
+                window[AT_SIGN, row, column] = 1 if DX[direction] + DY[direction] > 0 else 0
+
+
+@kernel
+def downhill(grid: Grid, distance: Distance, o: int, x: int, y: int) -> int:
+    """Return the first direction from a cell with fewer steps to object ``o``, or NONE.
+
+    ``places.step_towards`` without people.
+    """
+    here = int(distance[o, y, x])
+    if here == UNREACHABLE or not is_floor(grid, x, y):
+        return NONE
+    for d in range(4):
+        nx, ny = x + DX[d], y + DY[d]
+        if is_floor(grid, nx, ny) and int(distance[o, ny, nx]) < here:
+            return d
+    return NONE
 
 
 @kernel
