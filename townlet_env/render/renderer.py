@@ -94,6 +94,11 @@ class Renderer:
         self._show(scene)
         return None
 
+    @property
+    def dismissed(self) -> bool:
+        """True once the viewer has closed the window; the town lives on without it."""
+        return self._window is not None and not self._window.is_open
+
     def close(self) -> None:
         """Close the window, if one is open; the next drawing opens a new one."""
         if self._window is not None:
