@@ -54,10 +54,16 @@ def test_an_own_scenario_with_an_own_policy_proves_its_story(tmp_path):
     assert len(results) == 3
 
 
+def test_own_kinds_and_affordances_are_played_from_a_scenario_alone(tmp_path):
+    results, legal = load("own_affordance").main(tmp_path / "arcade_night.yaml")
+    assert [result.claim for result in results if not result.held] == []
+    assert legal == ["approach:arcade", "approach:buffet"]
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_are_short(example):
     assert len(example.read_text(encoding="utf-8").splitlines()) <= 80
 
 
-def test_there_are_at_most_six():
-    assert len(list(EXAMPLES.glob("*.py"))) <= 6
+def test_there_are_at_most_seven():
+    assert len(list(EXAMPLES.glob("*.py"))) <= 7

@@ -184,15 +184,17 @@ def test_kinds_are_grouped_by_what_is_done_at_them(tmp_path):
     }
 
 
-def test_a_need_is_served_by_the_kind_that_raises_it_most(tmp_path):
-    shipped = [SHIPPED.kinds[k] for k in need_kinds(SHIPPED)]
-    assert shipped == ["fridge", "shower", "bed"]  # the fridge, as the stove gives no more
+def test_a_need_is_served_by_the_kind_in_town_that_raises_it_most(tmp_path):
+    def served(kinds):
+        found = need_kinds(catalogue, kinds)
+        return [None if k == NONE else catalogue.kinds[k] for k in found]
+
     catalogue = loaded(tmp_path).catalogue
-    assert catalogue.kinds[need_kinds(catalogue)[0]] == "buffet"
-    dirty = SHIPPED.model_copy(
-        update={"affordances": {"eat_meal": SHIPPED.affordances["eat_meal"]}}
-    )
-    assert need_kinds(dirty) == [0, NONE, 0]
+    assert served(SHIPPED.kinds) == ["fridge", "shower", "bed"]  # the stove gives no more
+    assert served(catalogue.kinds) == ["buffet", "shower", "bed"]
+    assert served({"stove", "arcade", "bench"}) == ["stove", None, "arcade"]
+    rules = compile_plan(loaded(tmp_path)).rules[0]
+    assert rules.need_kind.tolist() == [catalogue.kinds.index("buffet"), NONE, 8]
 
 
 def test_a_shipped_affordance_is_changed_key_by_key(tmp_path):

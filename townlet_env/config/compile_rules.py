@@ -100,7 +100,7 @@ def _set_kinds(r: World, config: TownConfig, names: Names) -> None:
         r.kind_water[k] = bool(users) and all(a.requires.water for a in users)
         r.kind_meets[k] = kind in catalogue.meets
     r.kind_group[: r.n_kinds] = kind_groups(catalogue)
-    r.need_kind[:] = need_kinds(catalogue)
+    r.need_kind[:] = need_kinds(catalogue, {thing.kind for thing in config.objects})
 
 
 def _set_town(r: World, config: TownConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from townlet_env.config.catalogue import AffordanceConfig
 from townlet_env.config.faults import Where
+from townlet_env.config.kinds import done_in_town
 from townlet_env.config.personalities import DRAWN, Personality
 from townlet_env.config.schema import ResidentConfig, TownConfig
 from townlet_env.errors import ConfigError
@@ -83,9 +84,7 @@ def _money(config: TownConfig, affordance: AffordanceConfig) -> float:
 
 
 def _done_in_town(config: TownConfig) -> list[AffordanceConfig]:
-    """Return what can be done at some object of the scenario."""
-    kinds = {thing.kind for thing in config.objects}
-    return [found for found in config.catalogue.affordances.values() if kinds & {*found.kinds}]
+    return done_in_town(config.catalogue, {thing.kind for thing in config.objects})
 
 
 def _pace(config: TownConfig, resident: ResidentConfig) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from townlet_env.config.catalogue import AffordanceConfig, Catalogue
 from townlet_env.sim.ids import NONE, KindGroup, Need
 
@@ -51,14 +53,25 @@ def _most_raised(catalogue: Catalogue, kind: str) -> Need | None:
     return best if sums[best] > 0.0 else None
 
 
-def need_kinds(catalogue: Catalogue) -> list[int]:
-    """Return, per need, the kind of the affordance that raises it most, or NONE."""
-    kinds = []
+def done_in_town(catalogue: Catalogue, kinds: Container[str]) -> list[AffordanceConfig]:
+    """Return what can be done where there are objects of these kinds."""
+    affordances = catalogue.affordances.values()
+    return [found for found in affordances if any(kind in kinds for kind in found.kinds)]
+
+
+def need_kinds(catalogue: Catalogue, kinds: Container[str]) -> list[int]:
+    """Return, per need, the kind in town of the affordance that raises it most, or NONE.
+
+    Args:
+        catalogue: Kinds and affordances.
+        kinds: Those of the objects in town.
+    """
+    best_kinds = []
     for need in Need:
         best, most = NONE, 0.0
-        for found in catalogue.affordances.values():
+        for found in done_in_town(catalogue, kinds):
             if found.gives.needs()[need] > most:
                 most = found.gives.needs()[need]
-                best = catalogue.kinds.index(found.kinds[0])
-        kinds.append(best)
-    return kinds
+                best = catalogue.kinds.index(next(kind for kind in found.kinds if kind in kinds))
+        best_kinds.append(best)
+    return best_kinds

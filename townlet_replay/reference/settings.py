@@ -19,6 +19,11 @@ RULE_SECTIONS = (
     "rewards",
     "prices",
     "utilities",
+    "perturbations",
+    "arrivals",
+    "personalities",
+    "economy",
+    "lives",
 )
 _HEAD = ("key", "value", "default", "meaning")
 
@@ -93,6 +98,8 @@ def _walk(
         leaf = key.rsplit(".", 1)[-1]
         default = "required" if leaf in required else _default(field)
         yield _Setting(key, _kind(field, definitions), default, field.get("description", ""))
+        section = _section_of_choice(field, definitions) if depth else None
+    if section is None:
         return
     defaults = field.get("default", {})
     for name, own in section["properties"].items():
@@ -109,13 +116,27 @@ def _section(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     return found if "properties" in found else None
 
 
+def _section_of_choice(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the one section among what a value may be, if there is something else as well."""
+    parts = [part for part in field.get("anyOf", []) if part.get("type") != "null"]
+    sections = [found for part in parts if (found := _section(part, definitions)) is not None]
+    return sections[0] if len(sections) == 1 < len(parts) else None
+
+
 def _default(field: dict[str, Any]) -> str:
     found = field.get("default")
     if found is None:
         return "none"
     if isinstance(found, bool):
         return code(str(found).lower())
-    return code(found)
+    return code(_flow(found))
+
+
+def _flow(found: Any) -> Any:
+    """Return mappings as one writes them in a scenario, anything else as it is."""
+    if not isinstance(found, dict):
+        return found
+    return f"{{{', '.join(f'{key}: {_flow(value)}' for key, value in found.items())}}}"
 
 
 def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from townlet_env.config.catalogue import AffordanceConfig, Catalogue
-from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.config.load import (
+    Source,
+    configs_dir,
+    list_scenarios,
+    load_scenario,
+    validate,
+)
+from townlet_env.config.safe_yaml import read_yaml
 from townlet_env.config.sections import RewardsConfig
-from townlet_env.sim.features import MAP_CHANNELS, feature_table
-from townlet_env.sim.ids import Component, EventKind
+from townlet_env.sim.features import FULL_MAP_CHANNELS, MAP_CHANNELS, feature_table
+from townlet_env.sim.ids import KIND_GROUP_NAMES, Component, EventKind
 from townlet_replay.reference.markdown import code, table
 
 _REWARDS = RewardsConfig()
@@ -40,14 +47,29 @@ COMPONENTS = {
     Component.SOCIAL: (
         f"of a chat that went well: `base` ({_REWARDS.social.base}) "
         f"+ {_REWARDS.social.trust} x trust + {_REWARDS.social.familiarity} x familiarity; "
+        f"`avoided` ({_REWARDS.social.avoided}) for letting an avoided rival go first; "
         f"{'on' if _REWARDS.social.enabled else 'off'} by default; 0 while a deficit exceeds "
         f"{_REWARDS.social.deficit_limit}"
     ),
-    Component.TERMINAL: "of leaving town; always 0, as nobody leaves in this version",
+    Component.TERMINAL: (
+        f"once, of leaving town: `faint` ({_REWARDS.faint:g}) or `eviction` ({_REWARDS.eviction:g})"
+    ),
     Component.CLIP: (
         "what clipping takes away: the sum of the others, terminal aside, "
-        f"is clipped to +-`clip` ({_REWARDS.clip:g})"
+        f"is clipped to +-`clip` ({_REWARDS.clip:g}); and gains within `quiet_ticks` "
+        f"({_REWARDS.quiet_ticks}) ticks of an exit"
     ),
+}
+
+CHANNELS = {
+    "walls": "there is a wall, or the map has ended",
+    "residents": "somebody else stands",
+    "objects": "an object stands",
+    "reserved": "somebody uses or holds the object",
+    **{group: f"the object is for {group}" for group in KIND_GROUP_NAMES},
+    "other": "the object is for something else",
+    "path_axis": "the next step of the way is east or west",
+    "path_sign": "the next step of the way is south or east",
 }
 
 # kind -> (when, other, value); an empty cell stands for none, or 0.
@@ -73,13 +95,39 @@ EVENTS = {
     EventKind.SHIFT_ABSENT: ("never came, or was away too long", "", "minutes after the start"),
     EventKind.SHIFT_DONE: ("the shift closed", "", ""),
     EventKind.CHAT: ("talked", "to whom", "quality in (0, 1]; 0 if it failed"),
-    EventKind.EXIT: ("left town; not in this version", "", ""),
+    EventKind.EXIT: ("left town", "", ""),
+    EventKind.FAINTED: ("had a desperate need for too long, and leaves", "", ""),
+    EventKind.EVICTED: ("was under notice for too long, and leaves", "", ""),
+    EventKind.ARRIVED: ("is a newcomer in a vacant slot", "", ""),
+    EventKind.DISMISSED: ("lost the job at `object`", "", ""),
+    EventKind.RENT_PAID: ("paid all the rent that was owed", "", "meals"),
+    EventKind.RENT_UNPAID: ("could not pay at midnight", "", "meals owed"),
+    EventKind.RESTOCKED: ("nobody: `object` was filled up", "", "units"),
+    EventKind.PRICE_SPIKE: ("nobody: prices rose", "", "factor"),
+    EventKind.PRICE_SPIKE_OVER: ("nobody: prices are as before", "", ""),
+    EventKind.BLACKOUT: ("nobody: the power went off", "", ""),
+    EventKind.BLACKOUT_OVER: ("nobody: it is back", "", ""),
+    EventKind.OUTAGE: ("nobody: the water went off", "", ""),
+    EventKind.OUTAGE_OVER: ("nobody: it is back", "", ""),
+    EventKind.MEET: ("was invited to `object`", "the other one invited", ""),
+    EventKind.MEET_OVER: ("nobody: the meet is over", "", ""),
+    EventKind.MET: ("met at `object`", "whom", ""),
+    EventKind.MEET_MISSED: ("came, and waited to the end", "who did not come", ""),
+    EventKind.SHARED_MEAL: ("finished a meal", "who finished one near by a short while ago", ""),
+    EventKind.HELPED: ("released a reservation others wait for", "who is next, and late", ""),
+    EventKind.SHIFT_TAKEN: ("works at `object`", "whose shift it is, late or absent", ""),
+    EventKind.COMPANY: (
+        "finished an affordance with `company`",
+        "who does one near by",
+        "familiarity, before warmth",
+    ),
 }
 
 
 def _catalogue() -> Catalogue:
-    """Return the shipped catalogue, which is the same in every shipped scenario."""
-    return load_scenario(list_scenarios()[0]).catalogue
+    """Return the shipped catalogue."""
+    path = configs_dir() / "affordances.yaml"
+    return validate(Catalogue, read_yaml(path).data, Source(str(path), {}))
 
 
 def actions() -> str:
@@ -115,6 +163,8 @@ def _gives(found: AffordanceConfig) -> str:
         words.append(f"{gives.ingredients} ingredients")
     if gives.stock_of:
         words.append(f"{gives.stock} units into the nearest {gives.stock_of}")
+    if gives.company:
+        words.append(f"company {gives.company:g}")
     if found.requires.on_shift:
         words.append("wage per tick")
     return ", ".join(words)
@@ -130,8 +180,12 @@ def features() -> str:
 
 
 def map_channels() -> str:
-    """Channels of ``map``."""
-    return table(("channel", "name"), [(str(c), code(name)) for c, name in enumerate(MAP_CHANNELS)])
+    """Channels of ``map``, and the variants of the observation that have them."""
+    rows = []
+    for c, name in enumerate(FULL_MAP_CHANNELS):
+        variants = "hybrid, full" if name in MAP_CHANNELS else "full"
+        rows.append((str(c), code(name), variants, CHANNELS[name]))
+    return table(("channel", "name", "in", "1 where"), rows)
 
 
 def reward_components() -> str:
