@@ -7,7 +7,7 @@ from pathlib import Path
 
 from townlet_env.config.load import load_scenario
 from townlet_env.policies import Policy, Sight, register_policy
-from townlet_env.story import ClaimResult, check_story
+from townlet_env.verdicts import ClaimResult, check_story
 
 SCENARIO = """
 name: two_on_a_bench

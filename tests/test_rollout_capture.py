@@ -19,7 +19,7 @@ from townlet_env import townlet_v0
 from townlet_env.config.load import list_scenarios, load_scenario
 from townlet_env.errors import ConfigError
 from townlet_env.policies.crew import Crew
-from townlet_env.story import check_story
+from townlet_env.verdicts import check_story
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.wrappers import ScriptedScenario
 from townlet_replay.capture import (

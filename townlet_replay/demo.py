@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from townlet_env.config.load import list_scenarios, load_scenario
-from townlet_env.story import check_story
+from townlet_env.verdicts import check_story
 from townlet_replay.capture import CaptureSettings, capture_scenario
 from townlet_replay.compare.report import write_report
 from townlet_replay.compare.results import CompareSettings, Comparison

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from townlet_env.config.sections import Section, first_key
-from townlet_env.sim.ids import EVENT_NAMES, REWARD_COMPONENTS
+from townlet_env.config.sections import Section, Unit, first_key, ordered
+from townlet_env.sim.ids import EVENT_NAMES, NEED_NAMES, REWARD_COMPONENTS
 
 Tick = Annotated[int, Field(ge=0)]
+Span = Annotated[tuple[Tick, Tick], AfterValidator(ordered)]
 EventName = Literal[EVENT_NAMES]  # type: ignore[valid-type]
 RewardName = Literal[("reward", *REWARD_COMPONENTS)]  # type: ignore[valid-type]
+
+EVERYBODY: Literal["all"] = "all"  # every resident that the scenario names
+NOBODY = "nobody"  # what `user` and `holder` of a free object are
+
+# Fields of a resident besides the columns of `features`. `wallet` and `ingredients` are columns,
+# too, squashed: the plain number is meant.
+OWN_FIELDS = (
+    *NEED_NAMES,
+    "mean_need",
+    "wallet",
+    "ingredients",
+    "shift_state",
+    "alive",
+    "x",
+    "y",
+)
 
 
 class Bounds(Section):
@@ -41,14 +58,40 @@ class Bounds(Section):
         return self
 
 
-class EventClaim(Bounds):
-    """How often something happened: ``{event: queue_conflict, at_least: 2}``."""
+class Happening(Section):
+    """Which events are meant; what is left out may be anything."""
 
     event: EventName
     by: str | None = None
     other: str | None = None
     object: str | None = None
     affordance: str | None = None
+
+    def narrowing(self) -> dict[str, str]:
+        """Return what an event must have, by its field."""
+        fields = ("event", "by", "other", "object", "affordance")
+        return {key: value for key, value in self if key in fields and value is not None}
+
+
+class EventClaim(Bounds, Happening):
+    """How often something happened: ``{event: queue_conflict, at_least: 2}``."""
+
+    each: Literal["all"] | tuple[str, ...] | None = Field(
+        default=None, description="the bound holds for each of these residents by itself"
+    )
+    between: Span | None = Field(default=None, description="ticks, both included")
+
+    @model_validator(mode="after")
+    def _by_or_each(self) -> EventClaim:
+        if self.by is not None and self.each is not None:
+            raise ValueError("expected either by or each, found both")
+        return self
+
+
+class OrderClaim(Section):
+    """Things happened one after the other: ``{order: [{event: arrived}, {event: chat}]}``."""
+
+    order: list[Happening] = Field(min_length=2)
 
 
 class TieClaim(Section):
@@ -69,32 +112,76 @@ class TieClaim(Section):
         return self
 
 
-class ResidentClaim(Section):
-    """A resident's state at a tick: ``{resident: dawn, field: shift_state, at: 20, is: on_time}``.
+class StateClaim(Section):
+    """What something is at a tick, at every tick, or on average. Without ``at`` the end counts."""
 
-    ``field`` is a need, ``wallet``, ``ingredients``, ``shift_state``, ``alive``, ``x``, ``y``
-    or the name of a feature column. Without ``at`` the end counts.
+    at: Tick | None = Field(default=None, description="ticks done; by default the end")
+    value: bool | float | str | None = Field(default=None, alias="is")
+    at_least: float | None = None
+    at_most: float | None = None
+    always_at_least: float | None = Field(default=None, description="at every tick")
+    always_at_most: float | None = Field(default=None, description="at every tick")
+    mean_at_least: float | None = Field(default=None, description="on average over the ticks")
+    mean_at_most: float | None = Field(default=None, description="on average over the ticks")
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> StateClaim:
+        about = {"resident", "residents", "object", "town", "field", "at", "share"}
+        if not self.model_fields_set - about:
+            raise ValueError("expected what it is, a bound, or whom to compare with")
+        return self
+
+
+class ResidentClaim(StateClaim):
+    """A resident's state: ``{resident: dawn, field: shift_state, at: 20, is: on_time}``.
+
+    ``field`` is one of ``OWN_FIELDS`` or the name of a feature column. Only ticks in which the
+    resident is in town count.
     """
 
     resident: str
     field: str
-    at: Tick | None = None
-    value: str | float | None = Field(default=None, alias="is")
-    at_least: float | None = None
-    at_most: float | None = None
     more_than_at_start: bool = False
     less_than: str | None = Field(default=None, description="resident with a larger value")
     more_than: str | None = Field(default=None, description="resident with a smaller value")
 
-    @model_validator(mode="after")
-    def _some_bound(self) -> ResidentClaim:
-        if not self.model_fields_set - {"resident", "field", "at"}:
-            raise ValueError("expected what the field is, a bound, or whom to compare with")
-        return self
+
+class ResidentsClaim(StateClaim):
+    """The same of several: ``{residents: all, field: alive, is: true, share: 0.95}``."""
+
+    residents: Literal["all"] | tuple[str, ...]
+    field: str
+    share: Unit = Field(default=1.0, description="of them that it must hold for, at least")
+
+
+class ObjectClaim(StateClaim):
+    """An object's state: ``{object: shower, field: user, at: 61, is: nobody}``."""
+
+    object: str
+    field: Literal["user", "holder", "free", "stock", "waiting"]
+
+
+class TownClaim(StateClaim):
+    """The state of the town: ``{town: price_meal, at: 70, is: 1.5}``."""
+
+    town: Literal["power", "water", "price_meal", "price_groceries", "people"]
+
+
+class WaitOf(Section):
+    """Whose waiting, and where; what is left out may be anybody or anything."""
+
+    by: str | None = None
+    object: str | None = None
+
+
+class WaitingClaim(Bounds):
+    """The longest wait in a line, in ticks: ``{waiting: {object: till_1}, at_most: 30}``."""
+
+    waiting: WaitOf
 
 
 class RewardOf(Section):
-    """Whose reward, and which part of it."""
+    """Whose reward, and which part of it; ``by: all`` is each of the scenario's residents."""
 
     by: str
     component: RewardName = "reward"
@@ -124,7 +211,19 @@ class ConstantClaim(Section):
     constant: ConstantOf
 
 
-CLAIM_KEYS = ("event", "tie", "resident", "reward", "constant")
+# An event claim also has the key `object`: the first of these keys says what a claim is about.
+CLAIM_KEYS = (
+    "event",
+    "order",
+    "tie",
+    "resident",
+    "residents",
+    "object",
+    "town",
+    "waiting",
+    "reward",
+    "constant",
+)
 
 
 def _key_of(raw: Any) -> str | None:
@@ -133,8 +232,13 @@ def _key_of(raw: Any) -> str | None:
 
 Claim = Annotated[
     Annotated[EventClaim, Tag("event")]
+    | Annotated[OrderClaim, Tag("order")]
     | Annotated[TieClaim, Tag("tie")]
     | Annotated[ResidentClaim, Tag("resident")]
+    | Annotated[ResidentsClaim, Tag("residents")]
+    | Annotated[ObjectClaim, Tag("object")]
+    | Annotated[TownClaim, Tag("town")]
+    | Annotated[WaitingClaim, Tag("waiting")]
     | Annotated[RewardClaim, Tag("reward")]
     | Annotated[ConstantClaim, Tag("constant")],
     Discriminator(

@@ -9,6 +9,7 @@ from typing import Any
 
 from townlet_env.config.additions import catalogue_of
 from townlet_env.config.economy_check import check_economy
+from townlet_env.config.expectations import check_claims
 from townlet_env.config.faults import Source, validate
 from townlet_env.config.layout import lay_out
 from townlet_env.config.safe_yaml import merge, read_yaml
@@ -83,6 +84,9 @@ def load_scenario(
     config = validate(TownConfig, data, source)
     check_schedules(config, lay_out(config, source.at), source.at)
     check_economy(config, source.at)
+    # What a caller replaces may take away what the file's claims are about.
+    if not overrides or "expect" in overrides:
+        check_claims(config, source.at)
     return config
 
 

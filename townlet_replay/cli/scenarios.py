@@ -71,7 +71,7 @@ def check(scenarios: Names = None, as_json: AsJson = False) -> None:
     Example: townlet scenarios check rivalry_decay
     """
     from townlet_env.config.load import list_scenarios, load_scenario
-    from townlet_env.story import check_story
+    from townlet_env.verdicts import check_story
 
     results = {name: check_story(load_scenario(name)) for name in scenarios or list_scenarios()}
     if as_json:
