@@ -326,8 +326,9 @@ def test_a_shift_that_never_ends_is_refused(tmp_path):
             "perturbations: {outage: {ticks: [60, 15]}}",
             "perturbations.outage.ticks: expected [least, most], found [60, 15]; swap them",
         ),
+        ("perturbations: {outage: {ticks: [15]}}", "outage.ticks.1: expected one more item, found"),
         ("perturbations: {outage: {ticks: [0, 15]}}", "outage.ticks.0: expected greater than or"),
-        ("perturbations: {outage: {ticks: 15}}", "outage.ticks: expected a valid tuple"),
+        ("perturbations: {outage: {ticks: 15}}", "outage.ticks: expected a list, found 15"),
         (
             "perturbations: {price_spike: {magnitude: [1.8, 1.2]}}",
             "perturbations.price_spike.magnitude: expected [least, most], found [1.8, 1.2]",

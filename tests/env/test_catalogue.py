@@ -230,6 +230,8 @@ def many(what, count):
             "one of your own needs object and ticks",
         ),
         ("object: buffet", "object: bufet", 20, "object: unknown kind 'bufet'; did you mean 'bu"),
+        ("object: buffet", "object: [bed, bed]", 20, "eat_buffet.object: expected every kind once"),
+        ("object: buffet", "object: []", 20, "object: expected at least 1 items, found 0"),
         ("object: buffet", "object: [buffet, bad]", 20, "object: unknown kind 'bad'; did you mean"),
         (
             "gives: {hunger: 0.5}",
@@ -261,7 +263,7 @@ def many(what, count):
             11,
             "kinds.1: expected a new kind, found 'arcade', which is named before; take it out",
         ),
-        ("kinds: [arcade, buffet]", "kinds: arcade", 11, "kinds: expected a valid tuple"),
+        ("kinds: [arcade, buffet]", "kinds: arcade", 11, "kinds: expected a list, found 'arc"),
         (
             "kinds: [arcade",
             f"kinds: [{many('kind', 8)}, arcade",

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from townlet_env.config.sections import Amount, Count, Name, Section, Signed, Unit
 from townlet_env.sim.ids import DIRECTION_NAMES
 
+Kinds = Annotated[tuple[Name, ...], Field(min_length=1)]
+
 
 class Requires(Section):
     """What must hold while an affordance runs."""
@@ -53,7 +55,7 @@ class Gives(Section):
 class AffordanceConfig(Section):
     """Something one can do with a kind of object."""
 
-    object: Name | tuple[Name, ...] = Field(description="kind, or kinds, it is done at")
+    object: Name | Kinds = Field(description="kind, or kinds, it is done at")
     ticks: Annotated[int, Field(ge=1, le=1440)] | Literal["until_released"]
     requires: Requires = Requires()
     takes: Takes = Takes()
@@ -64,6 +66,13 @@ class AffordanceConfig(Section):
         if self.ticks == "until_released" and not self.requires.on_shift:
             raise ValueError("expected requires.on_shift with ticks: until_released")
         return self
+
+    @field_validator("object")
+    @classmethod
+    def _kinds_differ(cls, found: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(found, tuple) and len(set(found)) != len(found):
+            raise ValueError("expected every kind once")
+        return found
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -17,6 +17,16 @@ Where = Callable[[Path_], str]  # says for a message where a key stands
 Model = TypeVar("Model", bound=BaseModel)
 
 
+# What pydantic tells in words of Python.
+SHAPES = {
+    "model_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "int_parsing_size": "a whole number of fewer digits",
+}
+
+
 class Source(NamedTuple):
     """Where settings came from, for messages."""
 
@@ -207,7 +217,8 @@ def _say(fault: Fault) -> str:
         key = str(fault.path[-1])
         return f"unknown key {key!r}{nearest(key, _known(fault))}"
     if kind == "missing":
-        return "expected this key, found nothing; add it"
+        what = "this key" if isinstance(fault.path[-1], str) else "one more item"
+        return f"expected {what}, found nothing; add it"
     if kind.startswith("unknown_") and isinstance(found, dict) and found:
         key = str(next(iter(found)))
         return f"unknown key {key!r}{nearest(key, _known(fault))}"
@@ -219,8 +230,8 @@ def _say(fault: Fault) -> str:
         return f"expected {bound} {length} items, found {context['actual_length']}"
     if kind == "string_pattern_mismatch":
         return f"expected text like {context['pattern']}{_shown(found)}"
-    if kind in ("model_type", "dict_type"):
-        return f"expected a mapping of keys to values{_shown(found)}"
+    if kind in SHAPES:
+        return f"expected {SHAPES[kind]}{_shown(found)}"
     message = fault.detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "value_error":
         return message
@@ -232,4 +243,6 @@ def _shown(found: Any) -> str:
     """Return what stands in the file, if it is short enough to repeat."""
     if isinstance(found, str | int | float | bool | type(None)) and len(repr(found)) <= 80:
         return f", found {found!r}"
-    return f", found a {type(found).__name__}" if isinstance(found, list | dict) else ""
+    if isinstance(found, list):
+        return ", found a list"
+    return ", found a mapping" if isinstance(found, dict) else ""
