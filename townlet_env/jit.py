@@ -3,7 +3,8 @@
 Numba's cache on disk does not notice edits in functions or constants imported from *other* files,
 nor a changed ``NUMBA_BOUNDSCHECK``. The cache therefore lives in a folder named by a hash of every
 source file of the simulation, the Numba version and that flag: edit one file and everything
-recompiles, edit none and nothing does.
+recompiles, edit none and nothing does. Kernels that live elsewhere are cached in a folder below,
+named by a hash of the sources beside them.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ _SOURCES = Path(__file__).parent / "sim"
 
 def kernel_digest() -> str:
     """Return the hash that names the compiled code: sources, Numba version, bounds checks."""
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}".encode())
-    for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(path.relative_to(_SOURCES).as_posix().encode())
+    return _hash(_SOURCES, f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}")
+
+
+def _hash(folder: Path, words: str = "") -> str:
+    digest = hashlib.blake2b(words.encode(), digest_size=8)
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -41,13 +45,20 @@ def _cache_dir() -> Path:
 CACHE_DIR = _cache_dir()
 
 
+def _cache_of(source: Path) -> Path:
+    """Return where the kernels of a source file are cached."""
+    inside = source.is_relative_to(_SOURCES)
+    return CACHE_DIR if inside else CACHE_DIR / _hash(source.parent)
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile ``function`` with Numba, keeping its type for the type checker.
 
     ``error_model="numpy"`` and no fastmath: bits must not depend on the machine's mood.
     """
     previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_DIR)  # read at decoration time only
+    folder = _cache_of(Path(function.__code__.co_filename))
+    numba.config.CACHE_DIR = str(folder)  # read at decoration time only
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
     finally:

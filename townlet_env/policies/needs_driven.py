@@ -1,231 +1,357 @@
-"""A resident who works on shift, eats, cooks, buys, washes and sleeps when it is time."""
+"""A resident who works on shift, eats, cooks, buys, washes and sleeps when it is time.
+
+This is the rule in plain Python: the reference. ``policies/batched.py`` decides the same for many
+residents at once; tests hold one against the other.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from townlet_env.policies.errands import pursue, work_affordance
+from townlet_env.policies.errands import pursue, walk
+from townlet_env.policies.kernels.judgement import (
+    ARRIVAL_SLACK,
+    CHAT_PAUSE,
+    COMFORT,
+    COMFORT_LEVEL,
+    CRITICAL,
+    CRITICAL_LEVEL,
+    DANGER,
+    DIRE,
+    DUTY,
+    EVE,
+    EVE_LEVEL,
+    EVE_RESERVE,
+    FAR,
+    LINE,
+    MARGIN,
+    MEETING,
+    NIGHT_ENDS,
+    NIGHT_FALLS,
+    NIGHT_LEVEL,
+    PANTRY,
+    PATIENCE,
+    PROVISION,
+    REST,
+    SILENT,
+    THRIFT,
+    WORTH,
+    survey,
+)
+from townlet_env.policies.outlook import (
+    Prospect,
+    Scene,
+    learn,
+    look_around,
+    people_ahead,
+    prospects,
+)
 from townlet_env.policies.policy import WAIT, Policy, Seat, Sight
-from townlet_env.policies.walking import steps_left
-from townlet_env.sim.features import AT_NEEDS
-from townlet_env.sim.ids import NEED_COUNT, NONE
-
-CRITICAL = 0.35  # below it a need comes before work
-COMFORT = 0.5  # below it a need is attended to even if some of the gain would be wasted
-PATIENCE = 60  # ticks after which an aim is thought over
-MARGIN = 1e-3  # features are rounded: what is only just affordable is not counted on
-DISTANCE_SCALE, STOCK_SCALE = 8.0, 4.0  # of the columns *_distance and *_stock
-ARRIVAL_SLACK = 3  # minutes to spare on the way to work
-FAR = 1_000_000  # steps to what cannot be reached
-HALF_DAY = 720.0  # minutes: scale of minutes_to_shift
+from townlet_env.sim.ids import DIRECTION_DX, DIRECTION_DY, MINUTES_PER_DAY, NONE, Need, ShiftState
+from townlet_env.sim.places import (
+    UNREACHABLE,
+    manhattan,
+    minute_of_day,
+    nearest_free_resident,
+    nearest_in_range,
+)
+from townlet_env.sim.state import World
 
 
-class Aim(NamedTuple):
-    """What a resident has set out to do, so that it does not waver on the way."""
+class Memory(NamedTuple):
+    """The aim, so that a resident does not waver on the way, and the chats so far."""
 
-    affordance: int  # NONE for nothing
-    urgent: bool  # a critical need: not dropped for work
+    affordance: int  # of the aim; NONE without one
+    rank: int  # what it is for: DIRE to PROVISION; REST is no aim
     age: int  # ticks since it was chosen
+    chat_from: int  # tick before which there is no further chat
 
 
-NO_AIM = Aim(NONE, urgent=False, age=0)
+NEW_LIFE = Memory(NONE, REST, 0, 0)
+
+
+class Now(NamedTuple):
+    """What one decision is made from."""
+
+    sight: Sight
+    scene: Scene
+    outlook: list[Prospect]  # by affordance
+    minutes: int  # until the own shift opens, 0 while it is open; FAR without a job
+    spare: int  # ticks until one must be back at work
 
 
 class NeedsDriven(Policy):
-    """Decides from the own features and mask; knows what things cost, and the way to work by heart.
+    """Decides from the world as the resident finds it; remembers no more than its aim.
 
-    It remembers no more than its aim, so it can take over at any tick of any world. A need is
-    attended to once nothing of the gain would be wasted, or below ``COMFORT``; what is missing for
-    it (a meal, ingredients) is provided first. Below ``CRITICAL`` it comes before work.
+    What calls is asked in the order of rank: a dire need, a critical one that leaves time for work,
+    work, an arranged meet, comfort, provisions. An aim is kept until it is done or cannot be done,
+    or something of a higher rank calls. docs/BEHAVIOUR.md tells the rule in words.
     """
 
     def __init__(self, seat: Seat) -> None:
-        """Take a seat and look up the catalogue."""
+        """Take a seat and learn the catalogue and the town by heart."""
         super().__init__(seat)
-        names, rules = seat.plan.names, seat.plan.rules[0]
-        self._rules = rules
-        self._column = {name: index for index, name in enumerate(names.features)}
-        count = len(names.affordances)
-        self._gain = np.asarray(rules.affordance_effect[:count], np.float64)
-        self._kinds = [
-            [k for k in range(len(names.kinds)) if int(rules.affordance_kinds[a]) >> k & 1]
-            for a in range(count)
-        ]
-        self._aim = NO_AIM
+        self._rules = seat.plan.rules[0]
+        self._atlas = survey(seat.plan)
+        self._deeds = learn(seat.plan, self._atlas)
+        self._longest = max((deed.duration for deed in self._deeds), default=0)
+        self._memory = NEW_LIFE
 
     def reset(self) -> None:
-        """Forget the aim."""
-        self._aim = NO_AIM
+        """Begin a new life."""
+        self._memory = NEW_LIFE
 
-    def get_memory(self) -> Aim:
-        """Return the aim."""
-        return self._aim
+    def get_memory(self) -> Memory:
+        """Return the aim and the time of the next chat."""
+        return self._memory
 
-    def set_memory(self, memory: Aim) -> None:
+    def set_memory(self, memory: Memory) -> None:
         """Go on towards an aim."""
-        self._aim = memory
+        self._memory = memory
 
     def act(self, sight: Sight) -> int:
         """Return the next action towards what is wanted most."""
-        busy = self._see(sight, "busy") > 0.0
-        if busy and self._see(sight, "busy_remaining") > 0.0:
-            self._aim = NO_AIM  # it runs; what comes next is decided when it is finished
-            return WAIT
-        wanted = self._wanted(sight)
-        works = wanted != NONE and bool(self._rules.affordance_work[wanted])
-        if busy:  # with open-ended work, which is left only for something urgent
-            return WAIT if works or wanted == NONE else self.seat.action("release")
-        if wanted == NONE:
-            return self._if_legal(sight, "release") or WAIT
-        if works:
-            return pursue(self.seat, sight, wanted, int(sight.world.job_object[self.seat.slot]))
-        return self._pursue(sight, wanted)
-
-    def _wanted(self, sight: Sight) -> int:
-        """Return the affordance to do next, or NONE; remember it as the aim."""
-        aim = self._aim
-        if aim.affordance != NONE and aim.age < PATIENCE and self._is_doable(sight, aim.affordance):
-            self._aim = aim._replace(age=aim.age + 1)
-        else:
-            self._aim = NO_AIM
-        if self._aim.urgent:
-            return self._aim.affordance
-        critical = self._most_pressing(sight, critical=True)
-        if critical != NONE:
-            self._aim = Aim(critical, urgent=True, age=0)
-        elif self._work_calls(sight):
-            self._aim = NO_AIM
-            return work_affordance(self.seat, sight)
-        elif self._aim == NO_AIM:
-            self._aim = Aim(self._most_pressing(sight, critical=False), urgent=False, age=0)
-        return self._aim.affordance
-
-    def _pursue(self, sight: Sight, wanted: int) -> int:
-        """Start if it is our turn; else get into line and into reach, and give up other lines."""
-        names = self.seat.plan.names
-        start = self._if_legal(sight, f"start:{names.affordances[wanted]}")
-        if start is not None:
-            return start
-        kind = names.kinds[self._nearest_kind(sight, wanted)]
-        steps = self._count(sight, f"{kind}_distance", DISTANCE_SCALE)
-        holds, waits = self._see(sight, "reservation") > 0.0, self._see(sight, "in_queue") > 0.0
-        elsewhere = (holds or waits) and self._see(sight, f"{kind}_queue") == 0.0
-        if elsewhere or (holds and steps == 0):
-            return self._if_legal(sight, "release") or WAIT
-        if waits:
-            return WAIT
-        request = self._if_legal(sight, f"request:{kind}")
-        if request is not None and steps <= self._rules.queue_range:
-            return request
-        return self._if_legal(sight, f"approach:{kind}") or WAIT
-
-    def _most_pressing(self, sight: Sight, *, critical: bool) -> int:
-        """Return what leads to satisfying the lowest need that is low enough, or NONE."""
-        needs = sight.features[AT_NEEDS : AT_NEEDS + NEED_COUNT]
-        for k in np.argsort(needs, kind="stable"):
-            for a in np.argsort(-self._gain[:, k], kind="stable"):
-                gain = self._gain[a, k]
-                level = CRITICAL if critical else max(COMFORT, 1.0 - gain)
-                if gain <= 0.0 or needs[k] >= level:
-                    break
-                means = self._means(sight, int(a), depth=len(self._gain))
-                if means != NONE:
-                    return means
-        return NONE
-
-    def _means(self, sight: Sight, affordance: int, depth: int) -> int:
-        """Return the affordance itself if it can be done, else what provides for it, or NONE."""
-        rules, kind = self._rules, self._nearest_kind(sight, affordance)
-        if kind == NONE or depth == 0 or not self._is_affordable(sight, affordance):
-            return NONE
-        if self._count(sight, "ingredients", 1.0) < rules.takes_ingredients[affordance]:
-            return self._provider(sight, rules.gives_ingredients > 0, depth)
-        # Those who are served first take theirs.
-        portions = 1 + self._people_ahead(sight, kind)
-        if self._stock(sight, kind) < portions * int(rules.takes_stock[affordance]):
-            gives = (rules.gives_stock > 0) & (rules.gives_stock_kind == kind)
-            return self._provider(sight, gives, depth)
-        return affordance
-
-    def _is_doable(self, sight: Sight, affordance: int) -> bool:
-        """Tell whether an aim can still be reached, and will be when the turn comes."""
-        kind = self._nearest_kind(sight, affordance)
-        portions = 1 + self._count(sight, "place_in_line", 1.0)
-        return (
-            kind != NONE
-            and self._is_affordable(sight, affordance)
-            and self._count(sight, "ingredients", 1.0) >= self._rules.takes_ingredients[affordance]
-            and self._stock(sight, kind) >= portions * int(self._rules.takes_stock[affordance])
-        )
-
-    def _stock(self, sight: Sight, kind: int) -> int:
-        return self._count(sight, f"{self.seat.plan.names.kinds[kind]}_stock", STOCK_SCALE)
-
-    def _people_ahead(self, sight: Sight, kind: int) -> int:
-        """Return how many would be served before this resident at the nearest object of a kind."""
-        people = self._count(sight, f"{self.seat.plan.names.kinds[kind]}_queue", 1.0)
-        if self._see(sight, "in_queue") > 0.0:
-            return min(people, self._count(sight, "place_in_line", 1.0))
-        return people
-
-    def _provider(self, sight: Sight, gives: npt.NDArray[np.bool_], depth: int) -> int:
-        """Return the first affordance of those marked that leads on, or NONE."""
-        for affordance in np.flatnonzero(gives):
-            means = self._means(sight, int(affordance), depth - 1)
-            if means != NONE:
-                return means
-        return NONE
-
-    def _is_affordable(self, sight: Sight, affordance: int) -> bool:
-        rules = self._rules
-        if rules.affordance_power[affordance] and not self._see(sight, "power"):
-            return False
-        if rules.affordance_water[affordance] and not self._see(sight, "water"):
-            return False
-        cost = (
-            rules.takes_money[affordance]
-            + rules.takes_meal_price[affordance] * self._amount(sight, "price_meal", 1.0)
-            + rules.takes_groceries_price[affordance] * self._amount(sight, "price_groceries", 1.0)
-        )
-        return bool(cost == 0.0 or self._amount(sight, "wallet", 1.0) >= cost + MARGIN)
-
-    def _work_calls(self, sight: Sight) -> bool:
-        """Tell whether the shift is open, or it is time to go there."""
-        if work_affordance(self.seat, sight) == NONE:
-            return False
         world, i = sight.world, self.seat.slot
-        steps = steps_left(world, i, self.seat.plan.distance[int(world.job_object[i])])
-        minutes = self._see(sight, "minutes_to_shift") * HALF_DAY
-        if minutes > 0.5:
-            return minutes <= steps + ARRIVAL_SLACK
-        return not (self._see(sight, "shift_off") or self._see(sight, "shift_done"))
+        busy = world.busy_affordance[i] != NONE
+        content = float(world.needs[i].min()) >= CRITICAL_LEVEL
+        if busy and (world.busy_remaining[i] > 0 or content):
+            self._keep(NEW_LIFE)  # what comes next is decided when it is over
+            return WAIT
+        now = self._look(sight)
+        if busy:  # with open-ended work, which is left only for a need
+            aim = self._called(now, NEW_LIFE, DUTY)
+            self._keep(aim)
+            return WAIT if aim.rank == REST else self._atlas.release
+        aim = self._called(now, self._kept(now), REST)
+        self._keep(aim)
+        action = self._carry_out(now, aim)
+        return self._chat(sight) if action == WAIT else action
 
-    def _nearest_kind(self, sight: Sight, affordance: int) -> int:
-        """Return the kind with the shortest path among those an affordance is done at, or NONE."""
-        names = self.seat.plan.names.kinds
-        best, best_distance = NONE, 1.0
-        for kind in self._kinds[affordance]:
-            distance = self._see(sight, f"{names[kind]}_distance")
-            if distance < best_distance:
-                best, best_distance = kind, distance
+    def _look(self, sight: Sight) -> Now:
+        scene = look_around(self.seat, sight.world)
+        minutes = self._minutes_to_work(sight.world, scene)
+        spare = self._spare_ticks(sight.world, minutes)
+        return Now(sight, scene, prospects(self._deeds, scene), minutes, spare)
+
+    def _minutes_to_work(self, world: World, scene: Scene) -> int:
+        i = self.seat.slot
+        job = int(world.job_object[i])
+        if job == NONE or scene.steps[job] >= UNREACHABLE:
+            return FAR
+        minute, start = int(minute_of_day(world)), int(world.job_start[i])
+        if start <= minute < int(world.job_end[i]):
+            return 0
+        return (start - minute) % MINUTES_PER_DAY
+
+    def _spare_ticks(self, world: World, minutes: int) -> int:
+        """Return the ticks until one must stand at the work place; FAR if none is lost any more."""
+        i = self.seat.slot
+        if minutes > 0:
+            return minutes if minutes == FAR else minutes - ARRIVAL_SLACK
+        if world.shift_state[i] == ShiftState.ABSENT:
+            return FAR
+        if world.shift_worked[i] == 0:
+            return 0
+        left = int(self._rules.absence_slack) - int(world.shift_away[i])
+        return left if world.busy_affordance[i] == NONE else left - 1
+
+    # What calls, rank by rank.
+
+    def _called(self, now: Now, aim: Memory, least: int) -> Memory:
+        """Return what calls more than the aim does, of the ranks before ``least``, or the aim."""
+        for rank in range(DIRE, least):
+            if aim.rank <= rank:
+                return aim
+            call = self._call(now, rank)
+            if call != SILENT:
+                return Memory(call, rank, 0, aim.chat_from)
+        return aim
+
+    def _call(self, now: Now, rank: int) -> int:
+        """Return the affordance that a rank asks for (NONE for a meet), or SILENT."""
+        if rank == DUTY:
+            return self._work(now)
+        if rank == MEETING:
+            world, i = now.sight.world, self.seat.slot
+            o = int(world.meet_object)
+            invited = world.meet_with[i] != NONE and o != NONE
+            return NONE if invited and now.scene.steps[o] < UNREACHABLE else SILENT
+        if rank == PROVISION:
+            return self._provision(now)
+        return self._need(now, rank)
+
+    def _kept(self, now: Now) -> Memory:
+        """Return the aim, a tick older, if it still stands; work and meets are asked anew."""
+        aim = self._memory
+        none = NEW_LIFE._replace(chat_from=aim.chat_from)
+        if aim.rank in (DUTY, MEETING, REST) or aim.age >= PATIENCE:
+            return none
+        stands = now.outlook[aim.affordance].first == aim.affordance
+        if not stands or not self._admissible(now, aim.rank, aim.affordance):
+            return none
+        return aim._replace(age=aim.age + 1)
+
+    def _need(self, now: Now, rank: int) -> int:
+        """Return what leads to satisfying the lowest need that calls at a rank."""
+        needs = [float(need) for need in now.sight.world.needs[self.seat.slot]]
+        night = _is_night(now.sight.world)
+        for k in sorted(range(len(needs)), key=lambda k: (needs[k], k)):
+            best, best_value = NONE, 0.0
+            for a, deed in enumerate(self._deeds):
+                prospect, gain = now.outlook[a], deed.gain
+                if deed.serves != k or prospect.ticks >= FAR:
+                    continue
+                if not self._wanted(now, rank, a) or not self._admissible(now, rank, a):
+                    continue
+                thrift = THRIFT * prospect.cost / (now.scene.wallet + 1.0)
+                # At night one goes to bed; by day what takes less time is worth more.
+                value = gain if night and k == Need.ENERGY else gain / (prospect.ticks + thrift)
+                if value > best_value:
+                    best, best_value = prospect.first, value
+            if best != NONE:
+                return best
+        return SILENT
+
+    def _wanted(self, now: Now, rank: int, affordance: int) -> bool:
+        """Tell whether a need is low enough, at a rank, for what an affordance gives."""
+        world, i = now.sight.world, self.seat.slot
+        k, gain = self._deeds[affordance].serves, self._deeds[affordance].gain
+        need = float(world.needs[i, k])
+        pace = 1.0 + float(self._rules.pace_effect) * float(world.pace[i])
+        decay = float(self._rules.need_decay[k]) * pace
+        lost = decay * now.outlook[affordance].ticks
+        if rank == DIRE:
+            return need < CRITICAL_LEVEL and need <= lost + DANGER
+        if rank == CRITICAL:
+            return need < CRITICAL_LEVEL
+        level = max(COMFORT_LEVEL, 1.0 - gain)
+        if k == Need.ENERGY and _is_night(world):
+            level = max(level, NIGHT_LEVEL)
+        ahead = self._ticks_ahead(now)
+        if ahead > 0:
+            level = max(level, min(decay * ahead + EVE_RESERVE, EVE_LEVEL))
+        return need < level and gain > WORTH * lost
+
+    def _ticks_ahead(self, now: Now) -> int:
+        """Return the ticks without time for other needs: a shift, or a night's sleep."""
+        world, i = now.sight.world, self.seat.slot
+        ahead = self._longest if _is_night(world) else 0
+        if 0 < now.minutes <= EVE:
+            ahead = max(ahead, int(world.job_end[i]) - int(world.job_start[i]))
+        return ahead
+
+    def _admissible(self, now: Now, rank: int, affordance: int) -> bool:
+        """Tell whether the first step towards an affordance leaves time, line and money enough."""
+        if rank == DIRE:
+            return True
+        first = now.outlook[now.outlook[affordance].first]
+        if now.spare < FAR:
+            job = int(now.sight.world.job_object[self.seat.slot])
+            back = int(self._atlas.between[first.place, job]) + 1
+            if first.trip + back > now.spare:
+                return False
+        if rank == CRITICAL:
+            return True
+        cost, world = now.outlook[affordance].cost, now.sight.world
+        owed = float(world.rent_owed[self.seat.slot]) + float(self._rules.rent)
+        affordable = cost <= 0.0 or cost + owed + MARGIN <= now.scene.wallet
+        in_line = first.place == now.scene.committed
+        patience = LINE if in_line or not self._is_treat(world, affordance) else 0
+        return affordable and not first.shunned and first.line <= patience
+
+    def _is_treat(self, world: World, affordance: int) -> bool:
+        """Tell whether an affordance serves a need that is not low at all: no reason to queue."""
+        k = self._deeds[affordance].serves
+        return k != NONE and float(world.needs[self.seat.slot, k]) >= COMFORT_LEVEL
+
+    def _work(self, now: Now) -> int:
+        """Return the own work if the shift is open or it is time to go there."""
+        job = int(now.sight.world.job_object[self.seat.slot])
+        if now.minutes == FAR:
+            return SILENT
+        if now.minutes > 0 and now.minutes > now.scene.steps[job] + 1 + ARRIVAL_SLACK:
+            return SILENT
+        for a, deed in enumerate(self._deeds):
+            if deed.works and deed.kinds >> now.scene.kind[job] & 1:
+                return a
+        return SILENT
+
+    def _provision(self, now: Now) -> int:
+        """Return what soonest fills the bag or the store, if there is little in it."""
+        best, soonest = SILENT, FAR
+        for a, deed in enumerate(self._deeds):
+            prospect = now.outlook[a]
+            if not self._atlas.supplies[a] or prospect.first != a or prospect.ticks >= soonest:
+                continue
+            store = int(self._atlas.stores[a, prospect.place])
+            short = deed.gives_ingredients > 0 and now.scene.ingredients < PANTRY
+            short = short or (store != NONE and now.scene.stock[store] < PANTRY)
+            if short and self._admissible(now, PROVISION, a):
+                best, soonest = a, prospect.ticks
         return best
 
-    def _see(self, sight: Sight, name: str) -> float:
-        return float(sight.features[self._column[name]])
+    # What is done about it.
 
-    def _amount(self, sight: Sight, name: str, scale: float) -> float:
-        """Undo the squashing v / (v + scale) of a column; 1 stands for no bound."""
-        seen = self._see(sight, name)
-        return np.inf if seen >= 1.0 else scale * seen / (1.0 - seen)
+    def _carry_out(self, now: Now, aim: Memory) -> int:
+        """Return the next action towards an aim; WAIT leaves time for a chat."""
+        sight, scene, seat = now.sight, now.scene, self.seat
+        world, i = sight.world, seat.slot
+        if aim.rank == DUTY:
+            return pursue(seat, sight, aim.affordance, int(world.job_object[i]))
+        if aim.rank in (MEETING, REST):
+            if scene.committed != NONE:
+                return self._atlas.release
+            if aim.rank == REST:
+                return self._step_aside(sight)
+            o = int(world.meet_object)
+            there = manhattan(world, i, o) <= self._rules.chat_range
+            return WAIT if there else walk(seat, sight, seat.plan.distance[o])
+        o = now.outlook[aim.affordance].place
+        if scene.committed == NONE and scene.steps[o] == 0:
+            # One asks for the nearest of a kind, which may be another one that is in reach too.
+            o = int(nearest_in_range(world, self._rules, i, scene.kind[o]))
+        taken = scene.committed == NONE and people_ahead(scene, o, 0) != (0, 0)
+        if taken and aim.rank >= COMFORT and self._is_treat(world, aim.affordance):
+            return walk(seat, sight, seat.plan.distance[o])
+        return pursue(seat, sight, aim.affordance, o)
 
-    def _count(self, sight: Sight, name: str, scale: float) -> int:
-        """Undo the squashing of a whole number."""
-        amount = self._amount(sight, name, scale)
-        return FAR if np.isinf(amount) else round(amount)
+    def _step_aside(self, sight: Sight) -> int:
+        """Do not stand in front of things for nothing: others may want to use them."""
+        world, i, reach = sight.world, self.seat.slot, self._atlas.reach
+        x, y = int(world.x[i]), int(world.y[i])
+        if not reach[y, x]:
+            return WAIT
+        for d in range(len(DIRECTION_DX)):
+            action = int(self._atlas.moves[d])
+            nx, ny = x + DIRECTION_DX[d], y + DIRECTION_DY[d]
+            if sight.mask[action] and not reach[ny, nx] and not _is_taken(world, nx, ny):
+                return action
+        return WAIT
 
-    def _if_legal(self, sight: Sight, name: str) -> int | None:
-        action = self.seat.action(name)
-        return action if sight.mask[action] else None
+    def _chat(self, sight: Sight) -> int:
+        """Talk, instead of waiting, to somebody near by who is no rival; not all the time."""
+        world, i, rules = sight.world, self.seat.slot, self._rules
+        if not sight.mask[self._atlas.chat] or world.tick < self._memory.chat_from:
+            return WAIT
+        j = int(nearest_free_resident(world, i, int(rules.chat_range)))
+        if world.rivalry[i, j] > rules.avoid_threshold:
+            return WAIT
+        self._memory = self._memory._replace(chat_from=int(world.tick) + CHAT_PAUSE)
+        return self._atlas.chat
+
+    def _keep(self, aim: Memory) -> None:
+        """Remember an aim, and go on counting the chats."""
+        self._memory = aim._replace(chat_from=self._memory.chat_from)
+
+
+def _is_night(world: World) -> bool:
+    minute = int(minute_of_day(world))
+    return minute >= NIGHT_FALLS or minute < NIGHT_ENDS
+
+
+def _is_taken(world: World, x: int, y: int) -> bool:
+    """Tell whether a resident stands on a cell."""
+    return any(
+        world.alive[j] != 0 and world.x[j] == x and world.y[j] == y
+        for j in range(int(world.n_residents))
+    )

@@ -12,6 +12,7 @@ from townlet_env.policies.simple import Idle, Random
 
 LEARNER = "learner"  # not a policy: the resident is left to the caller
 SCHEDULE = "schedule"
+NEEDS_DRIVEN = "needs_driven"
 
 PolicyFactory = Callable[[Seat], Policy]
 
@@ -28,7 +29,7 @@ def _schedule(seat: Seat) -> Policy:
 _FACTORIES: dict[str, PolicyFactory] = {
     "idle": Idle,
     "random": Random,
-    "needs_driven": NeedsDriven,
+    NEEDS_DRIVEN: NeedsDriven,
     SCHEDULE: _schedule,
 }
 _SHIPPED = frozenset({*_FACTORIES, LEARNER})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from townlet_env.policies.kernels.judgement import DETOUR
 from townlet_env.sim.features import RADIUS
 from townlet_env.sim.ids import DIRECTION_DX, DIRECTION_DY, DIRECTION_NAMES, NONE
 from townlet_env.sim.places import OBJECT, UNREACHABLE, WALL
@@ -16,9 +17,6 @@ from townlet_env.sim.state import World
 
 Cell = tuple[int, int]  # column, row
 Steps = npt.NDArray[np.uint16]  # (H, W) steps to a goal, UNREACHABLE where there is no path
-
-
-DETOUR = 8  # steps more than the shortest path that are better than to stand behind somebody
 
 
 class Way(NamedTuple):
@@ -37,12 +35,15 @@ def next_step(world: World, slot: int, steps: Steps) -> Way:
     """Return the next step to the goal of a field.
 
     It lies on a shortest path, past other residents where there is a choice; around those who are
-    busy, unless that takes more than ``DETOUR`` steps. Who is not busy can be asked to swap places.
+    busy on such a path, unless that takes more than ``DETOUR`` steps. Who is not busy can be asked
+    to swap places. Every step is one less to walk as long as the busy ones stay where they are, so
+    nobody goes to and fro.
     """
     here = int(world.x[slot]), int(world.y[slot])
     others = _others(world, slot)
-    if any(busy for busy in others.values()):
-        direction = _around(here, steps, {cell for cell, busy in others.items() if busy})
+    blocked_by = {cell for cell, busy in others.items() if busy}
+    if any(_on_the_way(here, cell, steps) for cell in blocked_by):
+        direction = _around(here, steps, blocked_by)
         if direction is not None:
             dx, dy = _OFFSETS[direction]
             return Way(f"move:{direction}", free=(here[0] + dx, here[1] + dy) not in others)
@@ -72,6 +73,12 @@ def _others(world: World, slot: int) -> dict[Cell, bool]:
         for j in range(int(world.n_residents))
         if j != slot and world.alive[j] != 0
     }
+
+
+def _on_the_way(here: Cell, cell: Cell, steps: Steps) -> bool:
+    """Tell whether a cell may lie on a shortest path."""
+    apart = abs(cell[0] - here[0]) + abs(cell[1] - here[1])
+    return apart + int(steps[cell[1], cell[0]]) <= int(steps[here[1], here[0]])
 
 
 def _around(here: Cell, steps: Steps, blocked: set[Cell]) -> str | None:
