@@ -34,7 +34,10 @@ def light_outside(minute: int, *, power: bool) -> Colour:
 def light_in_rooms(minute: int, *, power: bool) -> Colour:
     """Return what the floor of rooms is multiplied with: lamps make up for the night."""
     light = _at(minute)[0]
-    return blend(light, LAMPS, 0.7) if power else _times(light, BLACKOUT)
+    if not power:
+        return _times(light, BLACKOUT)
+    red, green, blue = map(max, light, blend(light, LAMPS, 0.7))
+    return red, green, blue
 
 
 def _times(light: Colour, shade: Colour) -> Colour:

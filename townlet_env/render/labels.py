@@ -21,7 +21,7 @@ def _label(name: str, names: Sequence[str], limit: int) -> str:
     numbered = _NUMBERED.match(name)
     if numbered:
         return f"{numbered[1].upper()}{numbered[2]}"[:limit]
-    others = [other for other in names if other != name]
+    others = [other for other in names if other != name and not _NUMBERED.match(other)]
     for length in range(1, limit):
         if not any(other[:length].lower() == name[:length].lower() for other in others):
             return name[:length].capitalize()
