@@ -3,13 +3,17 @@
 This is the twin that the compiled kernels are compared with. It is written from the rules (their
 numbers are those of docs/SIMULATION.md) and reads its settings from the scenario itself, by name,
 so that it also checks what the compiler of scenarios makes of them. ``naive_town.py`` holds the
-objects, ``naive_social.py`` the rules between people, ``naive_views.py`` what they see.
+objects and ``naive_records.py`` reads them from records; ``naive_perturb.py`` is what befalls the
+town, ``naive_lives.py`` coming, paying and leaving, ``naive_social.py`` the rules between people,
+``naive_views.py`` what they see.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from naive_lives import end_lives, keep_accounts, welcome_newcomers
+from naive_perturb import perturb_town
 from naive_social import score, update_ties, work_shifts
 from naive_town import (
     NEEDS,
@@ -28,6 +32,8 @@ def live(town: Town, orders: list[int], mask: Any) -> Tick:
     """One whole tick, rules 3."""
     tick = new_tick(orders)
     take_orders(town, tick, mask)
+    perturb_town(town, tick)
+    welcome_newcomers(town, tick)
     move_residents(town, tick)
     join_queues(town, tick)
     serve_queues(town, tick)
@@ -35,6 +41,8 @@ def live(town: Town, orders: list[int], mask: Any) -> Tick:
     decay_needs(town)
     work_shifts(town, tick)
     update_ties(town, tick)
+    keep_accounts(town, tick)
+    end_lives(town, tick)
     score(town, tick)
     advance_clock(town, tick)
     return tick
@@ -127,7 +135,9 @@ def _release(town: Town, tick: Tick, i: int) -> None:
         o = me.reserved
         _unreserve(town, i)
         if town.things[o].line:
-            tick.say("courtesy", i, town.things[o].line[0], thing=o)
+            first = town.things[o].line[0]
+            kind = "helped" if town.people[first].shift == "late" else "courtesy"
+            tick.say(kind, i, first, thing=o)
     elif me.waits_for is not None:
         tick.say("queue_left", i, thing=me.waits_for)
         _leave_line(town, i)
@@ -248,7 +258,9 @@ def _go_on(town: Town, tick: Tick, i: int) -> None:
         if me.remaining == 0:
             _take_effect(town, i, affordance)
             me.cooldown[me.at] = town.tick + 1 + town.config.queues.cooldown_ticks
+            place = me.at
             _stop(town, tick, i, "affordance_finished")
+            _share(town, tick, i, affordance, place)
 
 
 def _stop(town: Town, tick: Tick, i: int, kind: str) -> None:
@@ -273,6 +285,22 @@ def _take_effect(town: Town, i: int, affordance: Any) -> None:
         town.things[nearest].stock += gives.stock
     for k, need in enumerate(NEEDS):
         me.needs[k] = min(max(me.needs[k] + gives.model_dump()[need], 0.0), 1.0)
+
+
+def _share(town: Town, tick: Tick, i: int, affordance: Any, place: int) -> None:
+    """A meal finished a while ago or just now is shared by who is near; so is company."""
+    ties, gives = town.config.ties, affordance.gives
+    for j in town.others(i) if gives.hunger > 0 else []:
+        other = town.people[j]
+        if town.cells_apart(i, j) <= ties.meal_range and town.tick < other.meal_until:
+            tick.say("shared_meal", i, j, thing=place)
+    if gives.hunger > 0:
+        town.people[i].meal_until = town.tick + 1 + ties.meal_ticks
+    for j in town.others(i) if gives.company > 0 else []:
+        doing = town.people[j].doing
+        near = town.cells_apart(i, j) <= ties.company_range
+        if near and doing is not None and town.affordance(doing).gives.company > 0:
+            tick.say("company", i, j, thing=place, value=gives.company)
 
 
 def decay_needs(town: Town) -> None:

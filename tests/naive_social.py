@@ -13,6 +13,8 @@ COMPONENTS = (
 def work_shifts(town: Town, tick: Tick) -> None:
     """3.8: on time, late, absent; wages only while working; scored once per shift."""
     for i, person in enumerate(town.people):
+        if person.job is None and not person.dismissed and not town.is_open(person.post):
+            person.job = person.post if person.alive else None  # a newcomer waits for the next day
         if person.alive and person.job is not None:
             if town.on_shift(i):
                 _live_shift(town, tick, i, person, person.job)
@@ -50,14 +52,33 @@ def _live_shift(town: Town, tick: Tick, i: int, person: Person, job: Job) -> Non
         if never_came:  # who came was scored when work began
             tick.punctuality[i] = -1.0
         tick.say("shift_absent", i, thing=job.thing, value=minutes)
+    _take_over(town, tick, i, person, job)
+
+
+def _take_over(town: Town, tick: Tick, i: int, person: Person, job: Job) -> None:
+    """Somebody else does the work of who is late or absent and has not worked a tick."""
+    idle = person.shift in ("late", "absent") and person.worked == 0
+    user = town.things[job.thing].user
+    if not idle or person.taken_over or user is None or user == i:
+        return
+    doing = town.people[user].doing
+    if doing is not None and town.affordance(doing).requires.on_shift:
+        person.taken_over = True
+        tick.say("shift_taken", user, i, thing=job.thing)
 
 
 def _leave_shift(town: Town, tick: Tick, i: int, person: Person, job: Job) -> None:
     if person.shift in ("on_time", "late", "absent"):
         person.shifts = [(person.worked, job.end - job.start), *person.shifts[:-1]]
+        person.absences = [person.shift == "absent", *person.absences[:-1]]
         person.worked = person.away = 0
+        person.taken_over = False
         person.shift = "done"
         tick.say("shift_done", i, thing=job.thing)
+        if sum(person.absences) >= town.config.employment.dismissal_absences:
+            person.dismissed, person.job, person.withheld, person.shift = True, None, 0.0, "off"
+            tick.say("dismissed", i, thing=job.thing)
+            return
     if (job.start - town.minute) % DAY <= town.config.employment.arrival_buffer:
         person.shift = "pre"
     elif town.minute < job.start:
@@ -75,8 +96,8 @@ def update_ties(town: Town, tick: Tick) -> None:
         if town.people[i].alive and meaning(town, tick, i)[0] == "chat":
             _chat(town, tick, i)
     for event in tick.events:
-        if event.other is not None:
-            _book(town, event.kind, event.by, event.other, event.value)
+        if event.by is not None and event.other is not None:
+            _book(town, tick, event.kind, event.by, event.other, event.value)
     for person in town.people:
         rivals = [j for j, value in enumerate(person.rivalry) if value > 0]
         rivals.sort(key=person.rivalry.__getitem__)
@@ -84,18 +105,50 @@ def update_ties(town: Town, tick: Tick) -> None:
             person.rivalry[j] = 0.0
 
 
-def _book(town: Town, kind: str, i: int, j: int, value: float) -> None:
+def _book(town: Town, tick: Tick, kind: str, i: int, j: int, value: float) -> None:
     ties = town.config.ties
-    if kind == "queue_conflict":
-        for a, b in ((i, j), (j, i)):
+    polite = (ties.courtesy_trust, ties.courtesy_familiarity)
+    if kind in ("courtesy", "helped") and town.people[i].rivalry[j] > ties.avoid_threshold:
+        tick.social[i] += _social(town, i, town.config.rewards.social.avoided)
+    for a, b in ((i, j), (j, i)):
+        if kind == "queue_conflict":
             _anger(town, a, b, ties.conflict_increment * value)
+        elif kind == "courtesy" or (kind == "helped" and a == i):
+            _calm(town, a, b, ties.courtesy_rivalry)
+            _befriend(town, a, b, *polite)
+        elif kind == "shared_meal":
+            _befriend(town, a, b, ties.shared_meal_trust, ties.shared_meal_familiarity)
+        elif kind == "company":
+            _befriend(town, a, b, 0.0, value)
+        elif kind == "met":
+            _befriend(town, a, b, ties.met_trust, ties.met_familiarity)
+    _book_one_way(town, kind, i, j)
+
+
+def _book_one_way(town: Town, kind: str, i: int, j: int) -> None:
+    ties = town.config.ties
     if kind == "queue_rotated":
         _anger(town, j, i, ties.rotated_increment)
-    if kind == "courtesy":
-        for a, b in ((i, j), (j, i)):
-            rivalry = town.people[a].rivalry
-            rivalry[b] = max(rivalry[b] - ties.courtesy_rivalry, 0.0)
-            _befriend(town, a, b, ties.courtesy_trust, ties.courtesy_familiarity)
+    if kind == "helped":
+        _calm(town, j, i, ties.helped_rivalry)
+        _befriend(town, j, i, ties.helped_trust, ties.helped_familiarity)
+    if kind == "shift_taken":
+        _befriend(town, j, i, -ties.shift_taken_trust, 0.0)
+        _anger(town, j, i, ties.shift_taken_rivalry)
+    if kind == "meet_missed":
+        _befriend(town, i, j, -ties.missed_trust, 0.0)
+
+
+def _social(town: Town, i: int, reward: float) -> float:
+    """Nothing while it is off, and for who is in great need."""
+    social, needs = town.config.rewards.social, town.people[i].needs
+    content = all(1 - need <= social.deficit_limit for need in needs)
+    return reward if social.enabled and content else 0.0
+
+
+def _calm(town: Town, i: int, j: int, amount: float) -> None:
+    me = town.people[i]
+    me.rivalry[j] = max(me.rivalry[j] - amount, 0.0)
 
 
 def _anger(town: Town, i: int, j: int, amount: float) -> None:
@@ -129,8 +182,8 @@ def _chat(town: Town, tick: Tick, i: int) -> None:
     tick.say("chat", i, j, value=quality)
     tick.success[i] = True
     social = town.config.rewards.social
-    if social.enabled and all(1 - need <= social.deficit_limit for need in me.needs):
-        tick.social[i] = social.base + social.trust * trust + social.familiarity * familiarity
+    warmth = social.base + social.trust * trust + social.familiarity * familiarity
+    tick.social[i] = _social(town, i, warmth)
     for a, b in ((i, j), (j, i)):
         _befriend(town, a, b, ties.chat_trust * quality, ties.chat_familiarity * quality)
 
@@ -140,13 +193,12 @@ def score(town: Town, tick: Tick) -> None:
     rewards = town.config.rewards
     for i, person in enumerate(town.people):
         parts = dict.fromkeys(COMPONENTS, 0.0)
-        if person.alive:
-            weights = rewards.need_weights.values()
-            deficits = [1 - need for need in person.needs]
+        weights = rewards.need_weights.values()
+        deficits = [1 - need for need in person.needs]
+        here = sum(w * d for w, d in zip(weights, deficits, strict=True))
+        phi = -rewards.shaping_scale * here if person.alive else 0.0
+        if (person.alive or tick.terminated[i]) and not tick.arrived[i]:
             squares = sum(w * d * d for w, d in zip(weights, deficits, strict=True))
-            phi = -rewards.shaping_scale * sum(
-                w * d for w, d in zip(weights, deficits, strict=True)
-            )
             parts["survival"] = rewards.survival_tick
             parts["needs"] = -rewards.needs_scale * squares
             parts["shaping"] = rewards.shaping_gamma * phi - person.potential
@@ -154,7 +206,19 @@ def score(town: Town, tick: Tick) -> None:
             parts["punctuality"] = rewards.punctuality_scale * tick.punctuality[i]
             parts["social"] = tick.social[i]
             total = sum(parts.values())
-            parts["clip"] = min(max(total, -rewards.clip), rewards.clip) - total
+            kept = min(max(total, -rewards.clip), rewards.clip)
+            if tick.terminated[i] or _quiet(town, person):
+                kept = min(kept, 0.0)
+            parts["clip"] = kept - total
+            parts["terminal"] = tick.terminal[i]
+        if person.alive or tick.terminated[i]:
             person.potential = phi
         tick.components[i] = list(parts.values())
         tick.reward[i] = sum(parts.values())
+
+
+def _quiet(town: Town, person: Person) -> bool:
+    """Nobody is rewarded around an exit: before their own, and in the slot after it."""
+    soon = town.config.lives.faint_after - town.config.rewards.quiet_ticks
+    leaving = person.notice > 0 or (person.faint_ticks > 0 and person.faint_ticks >= soon)
+    return leaving or town.tick < person.quiet_until

@@ -1,4 +1,7 @@
-"""The town as plain Python objects, for the twin of the kernels in ``naive.py``."""
+"""The town as plain Python objects, for the twin of the kernels in ``naive.py``.
+
+``naive_records.py`` reads them from the records of the simulation.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any, NamedTuple
 
 from townlet_env.config.schema import TownConfig
 from townlet_env.sim.features import RADIUS
-from townlet_env.sim.ids import EVENT_NAMES, NONE
 from townlet_env.sim.places import WALL
 from townlet_env.sim.plan import Plan
 
@@ -18,6 +20,7 @@ STEPS = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
 NEEDS = ("hunger", "hygiene", "energy")
 SHIFTS = ("off", "pre", "on_time", "late", "absent", "done")
 VERBS = ("wait", "move", "approach", "request", "start", "release", "chat")
+PERTURBATIONS = ("price_spike", "blackout", "outage", "meet")
 DAY = 1440
 
 
@@ -33,6 +36,10 @@ class Job:
 @dataclass
 class Person:
     alive: bool
+    newcomer: int  # 0: who the slot began with; k: newcomer_k
+    since: int  # ticks done when this life began
+    vacant_until: int | None  # tick in which a newcomer takes the slot
+    quiet_until: int  # tick before which no reward is positive
     x: int
     y: int
     needs: list[float]
@@ -41,6 +48,15 @@ class Person:
     pace: float
     patience: float
     warmth: float
+    drawn: bool  # the personality, when the episode opens
+    faint_ticks: int
+    rent_owed: float
+    rent_missed: int  # midnights
+    notice: int  # ticks
+    meal_until: int  # tick before which the last meal can be shared
+    meet_with: int | None
+    meet_from: int  # tick before which no further invitation comes
+    meets: int
     blocked: int
     doing: str | None  # affordance
     at: int | None  # thing in use
@@ -52,7 +68,11 @@ class Person:
     last_verb: str
     last_success: bool
     potential: float
+    post: Job | None  # the work that goes with the slot
     job: Job | None
+    dismissed: bool
+    absences: list[bool]  # of the last seven shifts, latest first
+    taken_over: bool  # today's shift, by somebody else
     shift: str
     worked: int
     away: int
@@ -69,6 +89,7 @@ class Thing:
     x: int
     y: int
     stock: int
+    restock: int  # units it is filled up to every day
     user: int | None
     holder: int | None
     held_for: int
@@ -89,11 +110,26 @@ class Ground:
         count = int(first.n_objects)
         self.things = [(int(first.object_x[o]), int(first.object_y[o])) for o in range(count)]
         self.floor = {cell for cell in cells if cell not in self.walls and cell not in self.things}
+        self.roadside = list(config.arrivals.cells) or self._roadside()
         self.floods = [self._flood(thing) for thing in self.things]
+
+    def _roadside(self) -> list[Cell]:
+        """Up to 8 cells nearest to the edge, of the largest connected floor, evenly spread."""
+        pieces = [self._spread([cell]) for cell in sorted(self.floor)]
+        floor = max(pieces, key=len)
+        reach = {(x, y): min(x, y, self.width - 1 - x, self.height - 1 - y) for x, y in floor}
+        least = min(reach.values())
+        near = sorted((y, x) for (x, y) in floor if reach[x, y] == least)
+        count = min(8, len(near))
+        return [near[k * len(near) // count][::-1] for k in range(count)]
 
     def _flood(self, thing: Cell) -> dict[Cell, int]:
         """Steps over floor to a cell next to the thing, from wherever there is a way."""
-        found = {cell: 0 for cell in around(thing) if cell in self.floor}
+        return self._spread([cell for cell in around(thing) if cell in self.floor])
+
+    def _spread(self, begin: list[Cell]) -> dict[Cell, int]:
+        """Steps over floor from the nearest of some cells."""
+        found = dict.fromkeys(begin, 0)
         todo = collections.deque(found)
         while todo:
             here = todo.popleft()
@@ -118,6 +154,13 @@ class Town:
     price_groceries: float
     power: bool
     water: bool
+    until: list[int]  # by perturbation: tick of its end; 0 = not on
+    silent: list[int]  # by perturbation: tick before which chance is silent
+    meet_thing: int | None
+    calm_from: int  # tick before which nobody leaves, after a perturbation
+    exit_from: int  # tick before which nobody leaves, after an exit
+    exits_today: int
+    arrivals: int
     people: list[Person]
     things: list[Thing]
 
@@ -184,7 +227,9 @@ class Town:
         return min(near)[1] if near else None
 
     def on_shift(self, i: int) -> bool:
-        job = self.people[i].job
+        return self.is_open(self.people[i].job)
+
+    def is_open(self, job: Job | None) -> bool:
         return job is not None and job.start <= self.minute < job.end
 
     def price(self, name: str) -> float:
@@ -195,7 +240,7 @@ class Town:
 
 class Happening(NamedTuple):
     kind: str
-    by: int
+    by: int | None
     other: int | None = None
     thing: int | None = None
     affordance: str | None = None
@@ -215,11 +260,13 @@ class Tick:
     social: list[float]
     components: list[list[float]]
     reward: list[float]
+    arrived: list[bool]
+    terminal: list[float]
     terminated: list[bool]
     truncated: list[bool]
     events: list[Happening]
 
-    def say(self, kind: str, by: int, other: int | None = None, **more: Any) -> None:
+    def say(self, kind: str, by: int | None = None, other: int | None = None, **more: Any) -> None:
         self.events.append(Happening(kind, by, other, **more))
 
 
@@ -235,6 +282,8 @@ def new_tick(orders: list[int]) -> Tick:
         social=[0.0] * n,
         components=[[0.0] * 8] * n,
         reward=[0.0] * n,
+        arrived=[False] * n,
+        terminal=[0.0] * n,
         terminated=[False] * n,
         truncated=[False] * n,
         events=[],
@@ -245,113 +294,3 @@ def meaning(town: Town, tick: Tick, i: int) -> tuple[str, str]:
     """Verb and argument of what ``i`` was told."""
     verb, _, argument = town.ground.plan.names.actions[tick.orders[i]].partition(":")
     return verb, argument
-
-
-def read_town(ground: Ground, world: Any) -> Town:
-    """Turn a record into objects."""
-    kinds = ground.plan.names.kinds
-    things = [
-        Thing(
-            kind=kinds[world.kind[o]],
-            x=int(world.object_x[o]),
-            y=int(world.object_y[o]),
-            stock=int(world.stock[o]),
-            user=_index(world.user[o]),
-            holder=_index(world.holder[o]),
-            held_for=int(world.holder_age[o]),
-            line=[int(i) for i in world.queue[o, : world.queue_length[o]]],
-        )
-        for o in range(world.n_objects)
-    ]
-    return Town(
-        ground=ground,
-        seed=int(world.seed),
-        tick=int(world.tick),
-        start_minute=int(world.start_minute),
-        price_meal=float(world.price_meal),
-        price_groceries=float(world.price_groceries),
-        power=bool(world.power),
-        water=bool(world.water),
-        people=[_read_person(ground, world, i) for i in range(world.n_residents)],
-        things=things,
-    )
-
-
-def _read_person(ground: Ground, world: Any, i: int) -> Person:
-    n, m = int(world.n_residents), int(world.n_objects)
-    doing = _index(world.busy_affordance[i])
-    history = zip(world.shifts_worked[i], world.shifts_scheduled[i], strict=True)
-    return Person(
-        alive=bool(world.alive[i]),
-        x=int(world.x[i]),
-        y=int(world.y[i]),
-        needs=world.needs[i].tolist(),
-        wallet=float(world.wallet[i]),
-        ingredients=int(world.ingredients[i]),
-        pace=float(world.pace[i]),
-        patience=float(world.patience[i]),
-        warmth=float(world.warmth[i]),
-        blocked=int(world.blocked[i]),
-        doing=None if doing is None else ground.plan.names.affordances[doing],
-        at=_index(world.busy_object[i]),
-        remaining=int(world.busy_remaining[i]),
-        reserved=_index(world.reserved_object[i]),
-        waits_for=_index(world.queue_object[i]),
-        waited=int(world.queue_ticks[i]),
-        cooldown=world.cooldown_until[i, :m].tolist(),
-        last_verb=VERBS[world.last_verb[i]],
-        last_success=bool(world.last_success[i]),
-        potential=float(world.potential[i]),
-        job=_read_job(world, i),
-        shift=SHIFTS[world.shift_state[i]],
-        worked=int(world.shift_worked[i]),
-        away=int(world.shift_away[i]),
-        withheld=float(world.withheld[i]),
-        shifts=[(int(worked), int(scheduled)) for worked, scheduled in history],
-        rivalry=world.rivalry[i, :n].tolist(),
-        trust=world.trust[i, :n].tolist(),
-        familiarity=world.familiarity[i, :n].tolist(),
-    )
-
-
-def _read_job(world: Any, i: int) -> Job | None:
-    thing = _index(world.job_object[i])
-    if thing is None:
-        return None
-    return Job(
-        thing=thing,
-        start=int(world.job_start[i]),
-        end=int(world.job_end[i]),
-        wage=float(world.job_wage[i]),
-        penalty=float(world.job_penalty[i]),
-    )
-
-
-def read_tick(ground: Ground, outcome: Any, orders: Any) -> Tick:
-    """Turn the record of what a tick did into objects."""
-    n = len(orders)
-    affordances = ground.plan.names.affordances
-    events = []
-    for row in range(outcome.n_events):
-        kind, by, other, thing, affordance = (int(code) for code in outcome.events[row])
-        name = None if affordance == NONE else affordances[affordance]
-        value = float(outcome.event_value[row])
-        events.append(Happening(EVENT_NAMES[kind], by, _index(other), _index(thing), name, value))
-    return Tick(
-        orders=[int(order) for order in orders],
-        turns=outcome.turn[:n].tolist(),
-        illegal=[bool(flag) for flag in outcome.illegal[:n]],
-        success=[bool(flag) for flag in outcome.success[:n]],
-        wage=outcome.wage[:n].tolist(),
-        punctuality=outcome.punctuality[:n].tolist(),
-        social=outcome.social[:n].tolist(),
-        components=outcome.components[:n].tolist(),
-        reward=outcome.reward[:n].tolist(),
-        terminated=[bool(flag) for flag in outcome.terminated[:n]],
-        truncated=[bool(flag) for flag in outcome.truncated[:n]],
-        events=events,
-    )
-
-
-def _index(code: Any) -> int | None:
-    return None if code == NONE else int(code)

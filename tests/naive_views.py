@@ -83,7 +83,8 @@ def features_of(town: Town, i: int, me: Person) -> dict[str, float]:
     seen["personality_pace"] = me.pace
     seen["personality_patience"] = me.patience
     seen["personality_warmth"] = me.warmth
-    seen |= _clock(town) | _job(town, me) | _activity(town, i, me) | _ties(town, i, me)
+    seen |= _clock(town, me) | _job(town, me) | _activity(town, i, me) | _ties(town, i, me)
+    seen |= _meet(town, me) | _danger(town, me)
     for kind in town.ground.plan.names.kinds:
         seen |= _kind(town, i, me, kind)
     return seen
@@ -93,13 +94,13 @@ def squash(value: float, scale: float) -> float:
     return value / (value + scale)
 
 
-def _clock(town: Town) -> dict[str, float]:
+def _clock(town: Town, me: Person) -> dict[str, float]:
     angle = 2 * math.pi * town.minute / DAY
     return {
         "time_sin": math.sin(angle),
         "time_cos": math.cos(angle),
         "episode_progress": min(town.tick / town.config.ticks, 1.0),
-        "context_reset": float(town.tick == 0),
+        "context_reset": float(town.tick == me.since),
         "price_meal": squash(town.price_meal, 1),
         "price_groceries": squash(town.price_groceries, 1),
         "power": float(town.power),
@@ -149,7 +150,9 @@ def _ties(town: Town, i: int, me: Person) -> dict[str, float]:
     }
     if town.others(i):
         seen["neighbour_distance"] = squash(min(town.cells_apart(i, j) for j in town.others(i)), 8)
-    closeness = {j: me.trust[j] + me.familiarity[j] for j in town.others(i)}
+    # In single precision, so that friends as close as each other are so here as well.
+    trust, familiarity = np.float32(me.trust), np.float32(me.familiarity)
+    closeness = {j: trust[j] + familiarity[j] for j in town.others(i)}
     anger = {j: me.rivalry[j] for j in town.others(i)}
     for title, strength in (("friend", closeness), ("rival", anger)):
         ranked = sorted((j for j in strength if strength[j] > 0), key=lambda j: -strength[j])
@@ -157,6 +160,26 @@ def _ties(town: Town, i: int, me: Person) -> dict[str, float]:
             other = ranked[place - 1] if len(ranked) >= place else None
             seen |= _social_slot(town, me, f"{title}_{place}", other)
     return seen
+
+
+def _meet(town: Town, me: Person) -> dict[str, float]:
+    seen = {"meet_invited": 0.0, "meet_dx": 0.0, "meet_dy": 0.0, "meet_distance": 1.0}
+    if me.meet_with is not None and town.meet_thing is not None:
+        place = town.things[town.meet_thing]
+        steps = town.steps_to(town.meet_thing, (me.x, me.y))
+        seen["meet_invited"] = 1.0
+        seen["meet_dx"], seen["meet_dy"] = direction(me, place.x, place.y)
+        seen["meet_distance"] = 1.0 if steps is None else squash(steps, 8)
+    return seen
+
+
+def _danger(town: Town, me: Person) -> dict[str, float]:
+    lives = town.config.lives
+    return {
+        "rent_owed": squash(me.rent_owed, 1),
+        "faint_danger": min(me.faint_ticks / lives.faint_after, 1.0),
+        "notice": min(me.notice / (lives.notice_ticks + 1), 1.0),
+    }
 
 
 def _social_slot(town: Town, me: Person, slot: str, j: int | None) -> dict[str, float]:

@@ -27,3 +27,8 @@ def split(seed: int, index: int) -> int:
 
 def draw(seed: int, stream: int, tick: int, use: int) -> int:
     return split(split(split(seed, stream), tick), use)
+
+
+def uniform(seed: int, stream: int, tick: int, use: int) -> float:
+    """A number in [0, 1)."""
+    return (draw(seed, stream, tick, use) >> 11) / 2**53

@@ -7,27 +7,36 @@ import math
 from typing import Any
 
 import naive
+import naive_lives
+import naive_map
+import naive_perturb
+import naive_records
 import naive_social
 import naive_town
-import naive_map
 import naive_views
 import numpy as np
 import pytest
 from env.worlds import PATIENCE, Stage, random_stage, scenario, stages
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from naive_town import Happening, Tick, Town
 
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import RADIUS
+from townlet_env.sim.ids import EVENT_NAMES
 from townlet_env.sim.kernels.affordances import run_affordances
+from townlet_env.sim.kernels.arrivals import draw_personalities, welcome_newcomers
 from townlet_env.sim.kernels.clock import advance_clock
+from townlet_env.sim.kernels.economy import keep_accounts
 from townlet_env.sim.kernels.jobs import work_shifts
+from townlet_env.sim.kernels.lives import end_lives
 from townlet_env.sim.kernels.movement import move_residents
 from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
-from townlet_env.sim.kernels.observe_map import observe_map
+from townlet_env.sim.kernels.observe_map import mark_reserved, observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
 from townlet_env.sim.kernels.orders import take_orders
+from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
 from townlet_env.sim.kernels.rewards import score
 from townlet_env.sim.kernels.ties import update_ties
@@ -92,9 +101,41 @@ def test_orders(stage):
     stage.orders[wild] = rng.integers(-3, 40, wild.sum())
     town = stage.town()
     tick = naive_town.new_tick(stage.orders.tolist())
-    tick.components, tick.reward = stage.tick().components, stage.tick().reward
+    for later in ("components", "reward", "arrived", "terminal"):  # overwritten later in the tick
+        setattr(tick, later, getattr(stage.tick(), later))
     naive.take_orders(town, tick, stage.mask)
     take_orders(stage.world, stage.outcome, stage.rules, stage.orders, stage.mask)
+    assert_equal_state(stage, town, tick)
+
+
+@often
+@given(stages())
+def test_perturbations(stage):
+    town, tick = stage.town(), stage.tick()
+    naive_perturb.perturb_town(town, tick)
+    perturb_town(stage.world, stage.outcome, stage.rules)
+    assert_equal_state(stage, town, tick)
+
+
+@often
+@given(stages())
+def test_arrivals(stage):
+    stage.outcome.arrived[:] = 0
+    town, tick = stage.town(), stage.tick()
+    naive_lives.welcome_newcomers(town, tick)
+    welcome_newcomers(stage.world, stage.outcome, stage.rules, stage.grid)
+    assert_equal_state(stage, town, tick)
+    assert_grid_fits(stage)
+
+
+@often
+@given(stages(), st.integers(0, 255))
+def test_personalities(stage, drawn):
+    n = len(stage.orders)
+    stage.world.drawn[:n] = [drawn >> (i % 8) & 1 for i in range(n)]
+    town, tick = stage.town(), stage.tick()
+    naive_lives.draw_personalities(town)
+    draw_personalities(stage.world, stage.rules)
     assert_equal_state(stage, town, tick)
 
 
@@ -174,6 +215,27 @@ def test_ties(stage):
 
 @often
 @given(stages())
+def test_accounts(stage):
+    town, tick = stage.town(), stage.tick()
+    naive_lives.keep_accounts(town, tick)
+    keep_accounts(stage.world, stage.outcome, stage.rules)
+    assert_equal_state(stage, town, tick)
+
+
+@often
+@given(stages())
+def test_lives(stage):
+    stage.outcome.terminated[:] = stage.outcome.terminal[:] = 0
+    town, tick = stage.town(), stage.tick()
+    naive_lives.end_lives(town, tick)
+    end_lives(stage.world, stage.outcome, stage.rules, stage.grid)
+    mark_reserved(stage.world, stage.grid)
+    assert_equal_state(stage, town, tick)
+    assert_grid_fits(stage)
+
+
+@often
+@given(stages())
 def test_rewards(stage):
     town, tick = stage.town(), stage.tick()
     naive_social.score(town, tick)
@@ -233,11 +295,11 @@ def test_whole_ticks(name):
     for _ in range((60 if name == "crowd" else 250) // PATIENCE):
         mask = batch.views.action_mask[0].copy()
         orders = [int(rng.choice(np.flatnonzero(row))) for row in mask]
-        twin = naive_town.read_town(town.ground, batch.worlds[0])
+        twin = naive_records.read_town(town.ground, batch.worlds[0])
         tick = naive.live(twin, orders, mask)
         batch.step([orders])
-        assert_same(naive_town.read_town(town.ground, batch.worlds[0]), twin)
-        assert_same(naive_town.read_tick(town.ground, batch.outcomes[0], orders), tick)
+        assert_same(naive_records.read_town(town.ground, batch.worlds[0]), twin)
+        assert_same(naive_records.read_tick(town.ground, batch.outcomes[0], orders), tick)
         np.testing.assert_array_equal(batch.views.map[0], naive_map.observe_map(twin))
         np.testing.assert_array_equal(batch.views.action_mask[0], naive_views.observe_mask(twin))
         seen = naive_views.observe_features(twin)
@@ -246,15 +308,12 @@ def test_whole_ticks(name):
 
 def test_random_states_are_eventful():
     """The comparison above is worth something: every rule finds work in the random states."""
-    seen = {"user": 0, "holder": 0, "queue": 0, "start": 0, "chat": 0, "working": 0}
-    for seed in range(200):
-        stage = random_stage("house", 0.7, seed)
-        world, names = stage.world, stage.scenario.plan.names.actions
-        told = {names[order].partition(":")[0] for order in stage.orders}
-        seen["user"] += int((world.user >= 0).any())
-        seen["holder"] += int((world.holder >= 0).any())
-        seen["queue"] += int((world.queue_length > 1).any())
-        seen["start"] += int("start" in told)
-        seen["chat"] += int("chat" in told)
-        seen["working"] += int(any(person.doing == "work_shift" for person in stage.town().people))
+    seen = dict.fromkeys((*EVENT_NAMES, "wait"), 0)
+    for seed in range(600 // PATIENCE):
+        stage = random_stage(("house", "corridor", "plaza")[seed % 3], 0.7, seed)
+        town = stage.town()
+        tick = naive.live(town, stage.orders.tolist(), stage.mask)
+        for kind in {event.kind for event in tick.events}:
+            seen[kind] += 1
+        seen["wait"] += 0 in tick.orders
     assert min(seen.values()) >= 15, seen

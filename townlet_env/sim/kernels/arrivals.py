@@ -65,7 +65,7 @@ def begin_life(world: World, rules: Rules, i: int) -> None:
     world.ingredients[i] = rules.newcomer_ingredients
     world.last_verb[i] = Verb.WAIT
     world.last_success[i] = 1
-    world.job_object[i] = world.post[i]
+    world.job_object[i] = NONE  # rules 3.8 give it, unless its shift is under way
     world.shift_state[i] = ShiftState.OFF
     world.withheld[i] = 0.0
     for past in range(SHIFT_MEMORY):
