@@ -16,7 +16,6 @@ from townlet_env.errors import ConfigError
 from townlet_env.render.renderer import RENDER_FPS, Renderer, RenderMode
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.wrappers import ScriptedScenario
-from townlet_replay.evaluation import with_policy
 from townlet_replay.picture_files import FILMS, Film, PictureFile, check_target, write_film
 
 Watch = Callable[[int], None]
@@ -139,8 +138,13 @@ def film(
 
 def _town(config: TownConfig, settings: FilmSettings) -> tuple[Any, Choose]:
     """Return the environment to be played, and who decides in it."""
+    if settings.checkpoint is None and settings.policy is None:
+        return ScriptedScenario(TownletParallelEnv(config)), lambda _: {}
+    # Only what these need imports torch, which takes longer than many a film.
+    from townlet_env.policies.crew import with_policy
+
     if settings.checkpoint is None:
-        played = config if settings.policy is None else with_policy(config, settings.policy)
+        played = with_policy(config, str(settings.policy))
         return ScriptedScenario(TownletParallelEnv(played)), lambda _: {}
     if settings.policy is not None:
         raise ConfigError("expected a policy or a checkpoint, found both; leave out one")

@@ -34,7 +34,7 @@ from townlet_env.render.palette import (
     kind_colour,
     token_colour,
 )
-from townlet_env.render.panel import FULL, SHORT, TINY, rows_that_fit
+from townlet_env.render.panel import FULL, ROOMY, SHORT, TINY, rows_that_fit
 from townlet_env.render.picture import Painter
 from townlet_env.render.renderer import draw_world
 from townlet_env.render.scene import look_at_town
@@ -336,7 +336,8 @@ def test_a_picture_too_small_or_too_large_is_refused(town):
 
 
 def test_many_residents_take_less_room_each():
-    assert rows_that_fit(8, 60.0) == (FULL, 8)
+    assert rows_that_fit(8, 60.0) == (ROOMY, 8)
+    assert rows_that_fit(10, 60.0) == (FULL, 10)
     assert rows_that_fit(16, 60.0) == (SHORT, 16)
     assert rows_that_fit(40, 60.0) == (TINY, 40)
     row, shown = rows_that_fit(64, 60.0)

@@ -29,7 +29,7 @@ from townlet_env.render.tokens import Tokens
 from townlet_env.sim.ids import NONE
 
 RIVALRY_SHOWN = 0.02  # ties below are not drawn
-TRUST_SHOWN = 0.05
+TRUST_SHOWN = 0.2
 STOCK_SHOWN = 18  # pixels of a cell; in smaller ones only empty stock is marked
 
 

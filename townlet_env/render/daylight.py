@@ -22,21 +22,28 @@ _HOURS: tuple[tuple[int, Colour, Colour], ...] = (
 SUNRISE, SUNSET = 360, 1200  # minutes of the day
 BLACKOUT: Colour = (150, 153, 184)  # rooms without lamps, on top of the light of day
 STREETS_OUT: Colour = (206, 208, 226)  # streets without lamps
+LIGHT_STEP = 5  # of 255
 LAMPS: Colour = (255, 240, 212)
 
 
 def light_outside(minute: int, *, power: bool) -> Colour:
     """Return what the ground under the sky is multiplied with; 255 leaves it as it is."""
-    light = _at(minute)[0]
+    light = _in_steps(_at(minute)[0])
     return light if power else _times(light, STREETS_OUT)
 
 
 def light_in_rooms(minute: int, *, power: bool) -> Colour:
     """Return what the floor of rooms is multiplied with: lamps make up for the night."""
-    light = _at(minute)[0]
+    light = _in_steps(_at(minute)[0])
     if not power:
         return _times(light, BLACKOUT)
     red, green, blue = map(max, light, blend(light, LAMPS, 0.7))
+    return red, green, blue
+
+
+def _in_steps(light: Colour) -> Colour:
+    """Round, so that the ground of a film stands still for some ticks, which keeps it small."""
+    red, green, blue = (part // LIGHT_STEP * LIGHT_STEP for part in light)
     return red, green, blue
 
 

@@ -28,8 +28,9 @@ from townlet_env.render.scene import ResidentSight, Scene
 from townlet_env.render.tokens import need_colour
 from townlet_env.sim.ids import NEED_NAMES
 
-# Height of a resident in em: with purse and progress, in two lines, in one.
-FULL, SHORT, TINY = 4.7, 2.9, 1.5
+# Height of a resident in em: with a line for each need, with purse and progress, in two lines,
+# in one.
+ROOMY, FULL, SHORT, TINY = 6.9, 4.7, 2.9, 1.5
 _LEGEND = 3.4
 _SHIFTS: dict[str, tuple[str, Colour]] = {
     "pre": ("shift soon", MUTED),
@@ -42,7 +43,7 @@ _SHIFTS: dict[str, tuple[str, Colour]] = {
 
 def rows_that_fit(count: int, height: float) -> tuple[float, int]:
     """Return the height of a row, and how many of ``count`` residents fit; both in em."""
-    for row in (FULL, SHORT, TINY):
+    for row in (ROOMY, FULL, SHORT, TINY):
         if count * row <= height:
             return row, count
     return TINY, max(0, int((height - TINY) // TINY))  # the last line says how many are left out
@@ -63,7 +64,7 @@ class Panel:
         draw_card(surface, box, em)
         room = box.h / em - _LEGEND - 0.9
         row, shown = rows_that_fit(len(scene.residents), room)
-        draw = {FULL: self._full, SHORT: self._short, TINY: self._tiny}[row]
+        draw = {ROOMY: self._roomy, FULL: self._full, SHORT: self._short, TINY: self._tiny}[row]
         top = box.y + round(0.6 * em)
         for resident in scene.residents[:shown]:
             draw(surface, top, resident, labels[resident.slot])
@@ -74,7 +75,30 @@ class Panel:
             self._letters.put(surface, text, (box.x + em, top + 0.6 * em), em, MUTED)
         self._legend(surface)
 
+    def _roomy(self, surface: pygame.Surface, top: int, who: ResidentSight, label: str) -> None:
+        self._words(surface, top, who, label)
+        em, left, right = self._em, self._box.x + self._em, self._box.right - self._em
+        begin = round(left + 5.4 * em)
+        for k, need in enumerate(who.needs):
+            line = top + (3.65 + 1.1 * k) * em
+            self._letters.put(surface, NEED_NAMES[k], (left, line), 0.85 * em, MUTED)
+            bar = pygame.Rect(begin, round(line - 0.26 * em), right - begin, round(0.5 * em))
+            surface.fill(TRACK, bar)
+            surface.fill(need_colour(k, need), (bar.x, bar.y, round(bar.w * need), bar.h))
+        self._rule(surface, top + round(6.6 * em))
+
     def _full(self, surface: pygame.Surface, top: int, who: ResidentSight, label: str) -> None:
+        self._words(surface, top, who, label)
+        em, left, right = self._em, self._box.x + self._em, self._box.right - self._em
+        self._bars(surface, Box(left, top + round(3.35 * em), right - left, round(0.5 * em)), who)
+        self._rule(surface, top + round(4.4 * em))
+
+    def _rule(self, surface: pygame.Surface, y: int) -> None:
+        left, right = self._box.x + self._em, self._box.right - self._em
+        pygame.draw.line(surface, LINE, (left, y), (right, y))
+
+    def _words(self, surface: pygame.Surface, top: int, who: ResidentSight, label: str) -> None:
+        """Write name and purse, and below what somebody does and how the shift stands."""
         em, left, right = self._em, self._box.x + self._em, self._box.right - self._em
         line = top + 0.95 * em
         self._dot(surface, (left + 0.85 * em, line), who, label)
@@ -84,9 +108,6 @@ class Panel:
         line = top + 2.35 * em
         end = self._shift(surface, right, line, who)
         self._doing(surface, (left + 2.1 * em, line), who, end - left - 2.6 * em)
-        self._bars(surface, Box(left, top + round(3.35 * em), right - left, round(0.5 * em)), who)
-        y = top + round(4.4 * em)
-        pygame.draw.line(surface, LINE, (left, y), (right, y))
 
     def _short(self, surface: pygame.Surface, top: int, who: ResidentSight, label: str) -> None:
         em, left, right = self._em, self._box.x + self._em, self._box.right - self._em
