@@ -76,6 +76,18 @@ def test_own_affordances_run_and_take_effect_once(tmp_path):
     assert story.wallet[-1, 0] == 4.0 - 0.5 - 1.5
 
 
+def test_own_affordances_stand_in_the_rules_as_they_are_told(tmp_path):
+    plan = compile_plan(loaded(tmp_path))
+    r, names = plan.rules[0], plan.names
+    play, eat = names.affordances.index("play_arcade"), names.affordances.index("eat_buffet")
+    assert r.affordance_kinds[[play, eat]].tolist() == [1 << 8, 1 << 9]
+    assert r.affordance_ticks[[play, eat]].tolist() == [6, 4]
+    assert r.affordance_power[[play, eat]].tolist() == [1, 0]
+    assert r.affordance_company[[play, eat]] == pytest.approx([0.1, 0.0])
+    assert (r.takes_money[play], r.takes_meal_price[eat], r.takes_stock[eat]) == (0.5, 1.5, 1)
+    assert r.kind_power[[8, 9]].tolist() == [1, 0]
+
+
 def test_what_an_own_affordance_requires_must_be_there(tmp_path):
     dark = run_story(loaded(tmp_path, ("ticks: 60", "ticks: 60\nutilities: {power: false}")))
     assert happened(dark, "affordance_started") == []
@@ -161,10 +173,11 @@ def test_kinds_are_grouped_by_what_is_done_at_them(tmp_path):
     text = """affordances:
   paint: {object: studio, ticks: 5, gives: {energy: -0.2, hygiene: -0.1}}
   pick_berries: {object: hedge, ticks: 5, gives: {ingredients: 1, energy: 0.1}}
+  pick_apples: {object: tree, ticks: 5, gives: {ingredients: 1, hunger: 0.1}}
   bake: {object: oven, ticks: 5, gives: {stock: 2, stock_of: buffet}}
   tend_bar: {object: bar, ticks: until_released, requires: {on_shift: true}}
   drink: {object: bar, ticks: 5, gives: {hunger: 0.1}}"""
-    kinds = ("kinds: [arcade, buffet]", "kinds: [arcade, buffet, studio, hedge, oven, bar]")
+    kinds = ("kinds: [arcade, buffet]", "kinds: [arcade, buffet, studio, hedge, tree, oven, bar]")
     catalogue = loaded(tmp_path, kinds, ("affordances:", text)).catalogue
     assert dict(zip(catalogue.kinds, kind_groups(catalogue), strict=True)) == {
         "fridge": KindGroup.FOOD,
@@ -179,6 +192,7 @@ def test_kinds_are_grouped_by_what_is_done_at_them(tmp_path):
         "buffet": KindGroup.FOOD,
         "studio": KindGroup.OTHER,
         "hedge": KindGroup.SUPPLY,
+        "tree": KindGroup.FOOD,
         "oven": KindGroup.FOOD,
         "bar": KindGroup.WORK,
     }
