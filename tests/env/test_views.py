@@ -59,7 +59,9 @@ class TestParallel:
         env = townlet_v0.parallel_env("queue_conflict")
         env.reset(seed=3)
         before = env.state_digest()
-        with pytest.raises(ActionError, match=f"anna: expected an action id from 0 to {len(env.action_lookup) - 1}"):
+        with pytest.raises(
+            ActionError, match=f"anna: expected an action id from 0 to {len(env.action_lookup) - 1}"
+        ):
             env.step({"anna": action})
         assert env.state_digest() == before
 

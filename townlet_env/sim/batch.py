@@ -62,6 +62,7 @@ class WorldBatch:
             features=np.zeros((num_worlds, n, len(plan.names.features)), np.float32),
             action_mask=np.zeros((num_worlds, n, actions), np.int8),
         )
+        self._nothing = allocate(outcome_dtype(plan.capacity), 1)[0]  # before any tick
         # Plain views made once: field access and dispatch of a record array cost microseconds.
         outcomes = self.outcomes.view(np.ndarray)
         self._tables = (self.worlds.view(np.ndarray), outcomes, plan.rules.view(np.ndarray))
@@ -87,7 +88,7 @@ class WorldBatch:
         for w, seed in zip(which, seeds, strict=True):
             self.worlds[w] = self.plan.template[0]
             self.worlds["seed"][w] = np.uint64(seed)
-            self.outcomes["n_events"][w] = 0
+            self.outcomes[w] = self._nothing
         self._grids[which] = self.plan.grid
         self._open(which, fresh=True)
 
@@ -169,7 +170,7 @@ class WorldBatch:
         """
         snapshot.check(self.plan, self.num_worlds)
         self.worlds[:] = snapshot.worlds
-        self.outcomes["n_events"] = 0
+        self.outcomes[:] = self._nothing
         for w in range(self.num_worlds):
             restore_grid(self.plan, self.worlds[w], self._grids[w])
         self._open(np.arange(self.num_worlds), fresh=False)

@@ -127,7 +127,7 @@ class Lanes:
     @property
     def in_town(self) -> npt.NDArray[np.bool_]:
         """(S,) bool: the lanes whose resident is in town now; a fresh array."""
-        return self.by_lane(self.batch.alive)
+        return self.by_lane(self.batch.alive, copy=False)
 
     def observations(self, *, copy: bool = True) -> Arrays:
         """Return ``map``, ``features`` and ``action_mask`` of every lane now.

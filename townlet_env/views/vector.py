@@ -260,7 +260,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
             ResetNeeded: There was no reset yet, or an episode is over and autoreset is disabled.
             ActionError: The actions are no whole numbers, or not one per slot.
         """
-        opened = self.lanes.over.copy()
+        opened = self.worlds_over
         if not self._live or (opened.any() and self.autoreset_mode is AutoresetMode.DISABLED):
             over = f" in worlds {np.flatnonzero(opened).tolist()}" if self._live else ""
             raise ResetNeeded(f"expected live episodes, found none{over}; call reset() first")
@@ -272,7 +272,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
         infos = self._facts(step.illegal, step.active)
         if same_step:
             final = self._final(step, infos)
-            opened = self.lanes.over.copy()
+            opened = self.worlds_over
             self.lanes.open(np.flatnonzero(opened).tolist())
             # What the step did is in final_info; here stands what the next life begins with.
             infos = self._facts(step.illegal & ~step.done, step.active) | final
@@ -331,6 +331,11 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
     def _observe(self) -> Arrays:
         seen = self.lanes.observations(copy=self._copy)
         return {key: seen[key] for key in self._keys}
+
+    @property
+    def worlds_over(self) -> Bools:
+        """(W,) bool: the worlds whose episode is over and not opened again; a fresh array."""
+        return self.lanes.over.copy()
 
     def action_masks(self) -> npt.NDArray[np.int8]:
         """Return the legal actions of every slot now: int8 (S, A) of 0/1, a fresh array."""
