@@ -211,6 +211,7 @@ def test_arrivals_may_have_cells_of_their_own():
     r = compiled(arrivals={"cells": [[3, 3], [1, 2]]}).rules[0]
     assert r.n_roadside == 2
     assert r.roadside[:2].tolist() == [[3, 3], [1, 2]]
+    assert compiled(arrivals={"enabled": True}).rules[0].n_roadside == 8
 
 
 def labyrinth(columns):

@@ -126,7 +126,9 @@ def _set_arrivals(r: World, config: TownConfig, layout: Layout) -> None:
     r.arrival_delay[:] = arrivals.delay
     r.newcomer_wallet, r.newcomer_ingredients = arrivals.wallet, arrivals.ingredients
     r.newcomer_needs[:] = arrivals.needs.values()
-    cells = arrivals.cells or roadside_of(layout)
+    cells = arrivals.cells
+    if r.max_newcomers and not cells:  # it takes a while on a large map
+        cells = roadside_of(layout)
     r.n_roadside = len(cells)
     r.roadside[: len(cells)] = cells
 
