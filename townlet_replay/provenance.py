@@ -11,7 +11,7 @@ from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 
 if TYPE_CHECKING:
     from townlet_env.views.parallel import TownletParallelEnv
-    from townlet_env.wrappers import ScriptedScenario
+    from townlet_env.wrappers import OptionActions, ScriptedScenario
 
 PACKAGES = ("townlet", "numpy", "gymnasium", "pettingzoo")
 _TOWN_MODULE = "townlet_env.views.parallel"
@@ -31,17 +31,21 @@ def town_of(env: Any) -> TownletParallelEnv | None:
     return town if isinstance(town, TownletParallelEnv) else None
 
 
-def scripts_of(env: Any) -> ScriptedScenario | None:
-    """Return the wrapper in ``env`` that decides for scripted residents, or ``None``."""
+def decider_of(env: Any) -> OptionActions | ScriptedScenario | None:
+    """Return the outermost wrapper in ``env`` that decides what is done, or ``None``.
+
+    Its ``last_actions`` are what was taken, whatever the caller gave.
+    """
     if town_of(env) is None:
         return None
     from pettingzoo.utils.wrappers import BaseParallelWrapper
 
-    from townlet_env.wrappers import ScriptedScenario
+    from townlet_env.wrappers import OptionActions, ScriptedScenario
 
-    while isinstance(env, BaseParallelWrapper) and not isinstance(env, ScriptedScenario):
+    deciders = (OptionActions, ScriptedScenario)
+    while isinstance(env, BaseParallelWrapper) and not isinstance(env, deciders):
         env = env.env
-    return env if isinstance(env, ScriptedScenario) else None
+    return env if isinstance(env, deciders) else None
 
 
 def names_of(env: Any) -> CaptureNames:
@@ -50,7 +54,7 @@ def names_of(env: Any) -> CaptureNames:
     if town is None:
         return CaptureNames()
     return CaptureNames(
-        action_lookup=dict(town.action_lookup),
+        action_lookup=dict(env.action_lookup),  # a wrapper may have actions of its own
         feature_names=tuple(town.feature_names),
         map_channels=tuple(town.map_channels),
         reward_components=tuple(town.reward_components),

@@ -16,7 +16,7 @@ from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_out
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
 from townlet_replay.metrics import sample_metrics
-from townlet_replay.provenance import metadata_of, names_of, scripts_of
+from townlet_replay.provenance import decider_of, metadata_of, names_of
 from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
@@ -37,7 +37,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
     A row pairs the observation *before* an action with the action, its mask, what the caller
     attached with :meth:`annotate`, and what ``step`` returned. Agents may arrive and leave; an
     agent without an action in a step has no row for it. Over a ``ScriptedScenario`` the actions
-    recorded are those taken, the scripts' own included.
+    recorded are those taken, the scripts' own included; over ``OptionActions`` the options.
 
     An episode is written when all its agents are done; on ``reset``, ``close``, leaving a ``with``
     block, Ctrl-C or an error inside ``step`` what is open is written as truncated. If rows have
@@ -80,7 +80,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.policy = policy
         self.names = names_of(env) if names is None else names
         self.capture_metadata = metadata_of(env, self.settings.metadata)
-        self._scripts = scripts_of(env)
+        self._decider = decider_of(env)
         self.writer = CaptureWriter(
             out,
             WriterSettings(
@@ -199,8 +199,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         complete = False
         try:
             returned = self.env.step(actions)
-            if self._scripts is not None:
-                chosen = self._encoded(episode, self._scripts.last_actions)
+            if self._decider is not None:
+                chosen = self._encoded(episode, self._decider.last_actions)
             self._record(episode, chosen, returned)
             complete = True
         finally:

@@ -27,7 +27,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
 
 from townlet_env import townlet_v0
+from townlet_env.policies.policy import Seat, look
 from townlet_env.wrappers import OPTION_ENDS, OPTION_NAMES, OptionActions
+from townlet_env.wrappers.option_errands import NO_ERRAND, Errand
+from townlet_env.wrappers.options import build_options
 
 
 def test_the_names_are_those_of_the_plan():
@@ -61,12 +64,19 @@ class TestGoals:
         played = list(play(env, always(GET_FED)))
         assert finished(played, "alice")[:2] == ["cook_meal", "eat_meal"]
 
-    def test_get_fed_buys_what_it_needs(self, tmp_path):
+    def test_get_fed_buys_what_it_needs_once(self, tmp_path):
         town = room(tmp_path, ("ada", {"needs": {"hunger": 0.2}}), objects=stocked(fridge=0))
-        played = list(play(options_in(town), always(GET_FED)))
-        done = finished(played, "ada")
-        assert done[0] == "buy_groceries"
-        assert {"eat_meal", "eat_homemade"} & set(done)
+        played = list(play(options_in(town, commitment=100), always(GET_FED), ticks=60))
+        assert finished(played, "ada") == ["buy_groceries", "eat_homemade"]
+
+    def test_get_fed_waits_in_line_while_there_is_enough_for_everybody_before(self, tmp_path):
+        hungry = {"needs": {"hunger": 0.2}}
+        town = room(tmp_path, ("ada", hungry), ("bo", hungry), objects=stocked(till=0))
+        played = list(play(options_in(town), always(GET_FED), ticks=60))
+        for name in ("ada", "bo"):
+            assert finished(played, name) == ["eat_meal"]
+            assert not happened(played, "queue_left", name)
+        assert [e for _, events in played for e in events if e.event == "queue_conflict"]
 
     def test_an_added_affordance_that_feeds_serves_get_fed(self, tmp_path):
         buffet = {"object": "buffet", "ticks": 4, "gives": {"hunger": 0.4, "energy": 0.1}}
@@ -244,6 +254,19 @@ class TestEnds:
                 assert info["option_return"] == sums[name]
                 ended += info["option_over"]
         assert ended > 20
+
+
+def test_an_errand_is_kept_on_the_way_while_it_can_be_done(tmp_path):
+    showers = [{"id": name, "kind": "shower", "cell": [x, 1]} for name, x in (("a", 1), ("b", 8))]
+    town = room(tmp_path, ("ada", {}), objects=showers, map=None, size=[10, 5], legend={})
+    env = townlet_v0.parallel_env(town)
+    env.reset(seed=0)
+    seat, sight = Seat(env.plan, town.residents[0], 0), look(env.batch, 0, 0)
+    clean = build_options(env.plan)[GET_CLEAN]
+    use_shower = env.plan.names.affordances.index("use_shower")
+    near, far = Errand(use_shower, 0), Errand(use_shower, 1)
+    assert clean.intend(seat, sight, NO_ERRAND).errand == near
+    assert clean.intend(seat, sight, far).errand == far
 
 
 class TestHands:
