@@ -130,7 +130,8 @@ def _set_arrivals(r: World, config: TownConfig, layout: Layout) -> None:
     if r.max_newcomers and not cells:  # it takes a while on a large map
         cells = roadside_of(layout)
     r.n_roadside = len(cells)
-    r.roadside[: len(cells)] = cells
+    for k, cell in enumerate(cells):
+        r.roadside[k] = cell
 
 
 def _set_personalities(r: World, config: TownConfig) -> None:
