@@ -14,12 +14,11 @@ from townlet_env.config.layout import lay_out
 from townlet_env.config.load import Source, validate
 from townlet_env.config.schema import ResidentConfig, TownConfig
 from townlet_env.errors import ConfigError, nearest
-from townlet_env.policies.crew import Crew
+from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.sim.plan import Plan
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.spaces import action_space, observation_space
 from townlet_replay.errors import TrainingError
-from townlet_replay.evaluation import with_policy
 from townlet_replay.manifest import MANIFEST_SUFFIX, Capture, load_capture
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.network import ObservationSpec

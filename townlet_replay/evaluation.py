@@ -11,7 +11,7 @@ import torch
 
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
-from townlet_env.policies.crew import Crew
+from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.ids import EventKind
 from townlet_env.sim.plan import Plan
@@ -180,25 +180,11 @@ def script_actor(config: TownConfig, policy: str | None = None) -> Callable[[Pla
         crew = Crew(played, plan)
 
         def act(batch: WorldBatch) -> npt.NDArray[np.int64]:
-            orders = np.zeros((batch.num_worlds, batch.num_residents), np.int64)
-            for w in range(batch.num_worlds):
-                for slot, action in crew.act(batch, w).items():
-                    orders[w, slot] = action
-            return orders
+            return crew.decide(batch).astype(np.int64)
 
         return act
 
     return build
-
-
-def with_policy(config: TownConfig, policy: str) -> TownConfig:
-    """Return a scenario in which everybody, newcomers included, follows one script."""
-    residents = [
-        resident.model_copy(update={"policy": policy, "schedule": []})
-        for resident in config.residents
-    ]
-    arrivals = config.arrivals.model_copy(update={"policy": policy})
-    return config.model_copy(update={"residents": residents, "arrivals": arrivals})
 
 
 def _rows(batch: WorldBatch) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int8]]:

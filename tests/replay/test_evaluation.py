@@ -9,7 +9,7 @@ from stable_baselines3 import PPO
 from town_captures import tiny_checkpoint, tiny_network
 
 from townlet_env.config.load import load_scenario
-from townlet_env.policies.crew import Crew
+from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.story import run_story
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.sb3 import make_vec_env
@@ -20,7 +20,6 @@ from townlet_replay.evaluation import (
     network_actor,
     sb3_actor,
     script_actor,
-    with_policy,
 )
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.runtime import PolicyRuntime

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ConfigError, nearest
-from townlet_env.policies.batched import NeedsDrivenCrowd
+from townlet_env.policies.batched import COMPILED, Crowd
 from townlet_env.policies.policy import Policy, Seat, look
-from townlet_env.policies.registry import LEARNER, NEEDS_DRIVEN, build_policy
+from townlet_env.policies.registry import LEARNER, build_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.plan import Plan, newcomer_name
 
@@ -47,7 +47,8 @@ class Crew:
     """Residents who follow their scripts, in as many worlds of a batch as are asked for.
 
     A newcomer in a scripted slot follows ``arrivals.policy``, and remembers nothing of who was
-    there before. Who follows ``needs_driven`` is decided for by the compiled form of it.
+    there before. Shipped policies are played in their compiled form, schedules and own ones one by
+    one.
 
     Attributes:
         residents: Ids of the scripted residents, in slot order.
@@ -89,12 +90,12 @@ class Crew:
             if resident.id in chosen
         }
         self.residents = tuple(seat.resident.id for seat in self._seats.values())
-        self._crowd = NeedsDrivenCrowd(plan)
+        self._crowd = Crowd(plan)
         self._sitting: dict[int, dict[int, int]] = {}  # world -> slot -> number of the newcomer
         self._policies: dict[int, dict[int, Policy]] = {}  # of those not in the crowd
         self._open(0)
-        if plan.max_newcomers and self._seats:
-            self._policy_of(next(iter(self._seats)), newcomer=1)
+        if plan.max_newcomers and self._seats and self._then not in COMPILED:
+            build_policy(self._then, self._seat(next(iter(self._seats)), newcomer=1))
 
     def reset(self, w: int) -> None:
         """Begin a new episode in world ``w``."""
@@ -150,8 +151,7 @@ class Crew:
             self._open(w)
             if self._plan.max_newcomers:
                 self._welcome(batch, w)
-        if self._crowd.is_needed:
-            self._crowd.decide(batch, orders, first)
+        self._crowd.decide(batch, orders, first)
         for w in range(first, first + len(orders)):
             for slot, policy in self._policies[w].items():
                 if batch.worlds[w].alive[slot] != 0:
@@ -181,16 +181,24 @@ class Crew:
             policies[slot].reset()
             return
         policies.pop(slot, None)
-        policy = self._policy_of(slot, newcomer)
-        self._crowd.seat(w, slot, seated=policy is None)
-        if policy is not None:
-            policies[slot] = policy
-
-    def _policy_of(self, slot: int, newcomer: int) -> Policy | None:
-        """Return a fresh policy for who sits in a slot; None for one of the crowd."""
-        seat = self._seats[slot]
-        if newcomer:
-            changes = {"id": newcomer_name(newcomer), "policy": self._then, "schedule": []}
-            seat = seat._replace(resident=seat.resident.model_copy(update=changes))
+        seat = self._seat(slot, newcomer)
         name = seat.resident.policy
-        return None if name == NEEDS_DRIVEN else build_policy(name, seat)
+        self._crowd.seat(w, slot, name if name in COMPILED else None)
+        if name not in COMPILED:
+            policies[slot] = build_policy(name, seat)
+
+    def _seat(self, slot: int, newcomer: int) -> Seat:
+        """Return the seat of who is in a slot."""
+        seat = self._seats[slot]
+        if not newcomer:
+            return seat
+        changes = {"id": newcomer_name(newcomer), "policy": self._then, "schedule": []}
+        return seat._replace(resident=seat.resident.model_copy(update=changes))
+
+
+def with_policy(config: TownConfig, policy: str) -> TownConfig:
+    """Return a scenario in which everybody, newcomers included, follows one policy."""
+    changes = {"policy": policy, "schedule": []}
+    residents = [resident.model_copy(update=changes) for resident in config.residents]
+    arrivals = config.arrivals.model_copy(update={"policy": policy})
+    return config.model_copy(update={"residents": residents, "arrivals": arrivals})

@@ -12,7 +12,6 @@ from townlet_env.policies.simple import Idle, Random
 
 LEARNER = "learner"  # not a policy: the resident is left to the caller
 SCHEDULE = "schedule"
-NEEDS_DRIVEN = "needs_driven"
 
 PolicyFactory = Callable[[Seat], Policy]
 
@@ -29,7 +28,7 @@ def _schedule(seat: Seat) -> Policy:
 _FACTORIES: dict[str, PolicyFactory] = {
     "idle": Idle,
     "random": Random,
-    NEEDS_DRIVEN: NeedsDriven,
+    "needs_driven": NeedsDriven,
     SCHEDULE: _schedule,
 }
 _SHIPPED = frozenset({*_FACTORIES, LEARNER})

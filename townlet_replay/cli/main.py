@@ -18,6 +18,7 @@ from townlet_replay.cli.demo import demo
 from townlet_replay.cli.doctor import doctor
 from townlet_replay.cli.evaluate import evaluate
 from townlet_replay.cli.golden import app as golden
+from townlet_replay.cli.kpis import kpis
 from townlet_replay.cli.render import render
 from townlet_replay.cli.scenarios import app as scenarios
 from townlet_replay.cli.telemetry import app as telemetry
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.add_typer(scenarios, name="scenarios")
 app.command("render")(render)
+app.command("kpis")(kpis)
 app.command("capture")(capture)
 app.add_typer(captures, name="captures")
 app.add_typer(golden, name="golden")

@@ -1,4 +1,4 @@
-"""One decision of everybody who follows ``needs_driven``: the twin of ``NeedsDriven.act``."""
+"""One decision of everybody: the twins of ``NeedsDriven.act``, ``Random.act`` and ``Idle.act``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from townlet_env.policies.kernels.judgement import (
     CRITICAL_LEVEL,
     DUTY,
     MEETING,
+    NEEDS_DRIVEN,
+    NOBODY,
+    RANDOM,
     REST,
     Atlas,
     Memory,
@@ -28,7 +31,7 @@ from townlet_env.policies.kernels.judgement import (
 )
 from townlet_env.policies.kernels.outlook import blank, committed, look_ahead, people_ahead
 from townlet_env.policies.kernels.walk import Mask, is_taken, walk
-from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE
+from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE, Stream
 from townlet_env.sim.kernels.observe_mask import has_what_it_takes
 from townlet_env.sim.places import (
     DX,
@@ -40,6 +43,7 @@ from townlet_env.sim.places import (
     on_shift,
     utilities_hold,
 )
+from townlet_env.sim.random import USE_ACTION, draw
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import Distance, Records, World
 
@@ -54,7 +58,7 @@ def decide_worlds(
     memory: Records,
     orders: npt.NDArray[np.int32],
 ) -> None:
-    """Decide for everybody seated in every world.
+    """Decide for everybody in every world who follows a compiled policy.
 
     Args:
         worlds: (W,) world records.
@@ -63,20 +67,38 @@ def decide_worlds(
         atlas: What everybody knows by heart.
         masks: (W, N, A) legal actions.
         memory: (W, N) of MEMORY, changed in place; that of who is not in town is forgotten.
-        orders: (W, N) action ids; those of the seated are overwritten.
+        orders: (W, N) action ids; those of others are left alone.
     """
     scene = Scene(distance, atlas, blank(len(atlas.starts)), whole(0), whole(0))
     for w in range(worlds.shape[0]):
         for i in range(worlds[w].n_residents):
             mind = memory[w, i]
-            if mind.seated == 0:
+            if mind.follows == NOBODY:
                 continue
+            orders[w, i] = 0
             if worlds[w].alive[i] == 0:
                 drop_aim(mind)
                 mind.chat_from = 0
-                orders[w, i] = 0
-            else:
+            elif mind.follows == RANDOM:
+                orders[w, i] = draw_action(worlds[w], masks[w, i], i)
+            elif mind.follows == NEEDS_DRIVEN:
                 orders[w, i] = decide(worlds[w], rules[0], scene, masks[w, i], mind, i)
+
+
+@kernel
+def draw_action(world: World, mask: Mask, i: int) -> int:
+    """Return one of the legal actions, each with the same probability."""
+    legal = 0
+    for a in range(len(mask)):
+        legal += mask[a] != 0
+    bits = draw(world.seed, Stream.POLICY, world.tick, i * 64 + USE_ACTION)
+    left = whole(bits % np.uint64(legal))
+    for a in range(len(mask)):
+        if mask[a] != 0:
+            if left == 0:
+                return a
+            left -= 1
+    return 0
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""The numbers that ``needs_driven`` lives by, and the tables it knows by heart.
+"""The numbers that ``needs_driven`` lives by, the tables it knows by heart, and its memory.
 
 Both forms of the rule read them: the plain one in ``policies/needs_driven.py`` and the kernels.
 """
@@ -36,16 +36,19 @@ THRIFT = 60.0  # ticks that spending the whole wallet counts as
 PANTRY = 2  # ingredients in the bag, and units in the store, that one likes to have
 LINE = 20  # ticks in line that are borne for what can wait
 PATIENCE = 90  # ticks after which an aim is thought over
-CHAT_PAUSE = 12  # ticks between two chats
+CHAT_PAUSE = 5  # ticks between two chats
 ARRIVAL_SLACK = 4  # minutes to spare on the way to work
 DETOUR = 8  # steps more than the shortest path that are better than to stand behind somebody
 OPEN_END = 480  # ticks that work of somebody else is expected to last
 FAR = 1_000_000  # ticks to what cannot be had
 MARGIN = 1e-3  # meals: what is only just affordable is not counted on
 
+# Whom the kernels decide for, and how.
+NOBODY, NEEDS_DRIVEN, RANDOM, IDLE = range(4)
+
 MEMORY: np.dtype[np.void] = np.dtype(
     [
-        ("seated", np.uint8),  # 1 if the resident of this slot is decided for
+        ("follows", np.uint8),  # NOBODY, NEEDS_DRIVEN, RANDOM or IDLE
         ("affordance", np.int8),  # of the aim, or NONE
         ("rank", np.int8),  # DIRE to REST; REST is no aim
         ("age", np.int16),  # ticks since the aim was chosen
