@@ -1,10 +1,11 @@
-"""The official checks of PettingZoo on every scenario, with warnings as errors."""
+"""The official checks of PettingZoo on every scenario, variant and mask; warnings are errors."""
 
 import warnings
 
 import numpy as np
 import pettingzoo
 import pytest
+from env.mortal import MORTAL
 
 with warnings.catch_warnings():
     # The checks import one of PettingZoo's own games in a way PettingZoo deprecates.
@@ -20,9 +21,9 @@ with warnings.catch_warnings():
 
 from townlet_env import townlet_v0
 from townlet_env.config.load import list_scenarios
+from townlet_env.views.spaces import MASK_MODES, OBSERVATION_VARIANTS
 
 SCENARIOS = list_scenarios()
-MASKS = ("obs", "info", "none")
 
 # What PettingZoo says of every Dict observation and of every name that is not `agent_0`: facts of
 # the interface, stated in docs/SIMULATION.md, not faults.
@@ -32,6 +33,10 @@ DICT_WARNINGS = (
     "ignore:We recommend agents to be named in the format",
 )
 documented = pytest.mark.filterwarnings(*DICT_WARNINGS)
+# Ids of newcomers who never came are possible agents all the same.
+SPARE_IDS = "ignore:No agents present but not all possible_agents are terminated"
+every_variant = pytest.mark.parametrize("observation", OBSERVATION_VARIANTS)
+every_mask = pytest.mark.parametrize("mask", MASK_MODES)
 
 
 def test_the_five_classics_are_here():
@@ -44,16 +49,34 @@ def test_the_five_classics_are_here():
     }
 
 
-@pytest.mark.parametrize("mask", MASKS)
+@every_mask
+@every_variant
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_parallel_api(scenario, mask):
-    parallel_api_test(townlet_v0.parallel_env(scenario, mask=mask), num_cycles=150)
+def test_parallel_api(scenario, observation, mask):
+    env = townlet_v0.parallel_env(scenario, observation=observation, mask=mask)
+    parallel_api_test(env, num_cycles=40)
 
 
 @documented
+@every_mask
+@every_variant
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_aec_api(scenario):
-    api_test(townlet_v0.env(scenario), num_cycles=100)
+def test_aec_api(scenario, observation, mask):
+    api_test(townlet_v0.env(scenario, observation=observation, mask=mask), num_cycles=20)
+
+
+@documented
+@pytest.mark.filterwarnings(SPARE_IDS)
+@every_mask
+def test_apis_where_people_leave_and_others_come(mask):
+    settings = {"scenario": "queue_conflict", "mask": mask, **MORTAL}
+    env = townlet_v0.parallel_env(**settings)
+    parallel_api_test(env, num_cycles=300)
+    assert "newcomer_1" in env.possible_agents
+    assert env.batch.worlds["arrivals"][0] > 0
+    api_test(townlet_v0.env(**settings), num_cycles=400)
+    seed_test(lambda: townlet_v0.env(**settings), num_cycles=100)
+    parallel_seed_test(lambda: townlet_v0.parallel_env(**settings), num_cycles=100)
 
 
 @documented
@@ -62,15 +85,18 @@ def test_aec_api_without_wrappers(mask):
     api_test(townlet_v0.raw_env("queue_conflict", mask=mask), num_cycles=100)
 
 
+@every_variant
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_parallel_seeds(scenario):
-    parallel_seed_test(lambda: townlet_v0.parallel_env(scenario, details=True), num_cycles=50)
+def test_parallel_seeds(scenario, observation):
+    options = {"observation": observation, "details": True}
+    parallel_seed_test(lambda: townlet_v0.parallel_env(scenario, **options), num_cycles=20)
 
 
 @documented
+@every_variant
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_aec_seeds(scenario):
-    seed_test(lambda: townlet_v0.env(scenario), num_cycles=50)
+def test_aec_seeds(scenario, observation):
+    seed_test(lambda: townlet_v0.env(scenario, observation=observation), num_cycles=8)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -90,9 +116,14 @@ def test_max_cycles(scenario):
 
 
 @documented
+@every_variant
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_state(scenario):
-    state_test(townlet_v0.env(scenario), townlet_v0.parallel_env(scenario), num_cycles=10)
+def test_state(scenario, observation):
+    aec, parallel = (
+        make(scenario, observation=observation)
+        for make in (townlet_v0.env, townlet_v0.parallel_env)
+    )
+    state_test(aec, parallel, num_cycles=10)
 
 
 @pytest.mark.parametrize("kind", ["parallel", "aec"])
@@ -131,8 +162,9 @@ def same(left, right):
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_own_determinism(scenario):
     """PettingZoo 1.27 compares one step and no reset; this compares all of them, and the state."""
-    first = play(townlet_v0.parallel_env(scenario, details=True), 11, 300, 5)
-    again = play(townlet_v0.parallel_env(scenario, details=True), 11, 300, 5)
+    options = {"observation": "full", "details": True}
+    first = play(townlet_v0.parallel_env(scenario, **options), 11, 150, 5)
+    again = play(townlet_v0.parallel_env(scenario, **options), 11, 150, 5)
     assert same(first, again)
 
 

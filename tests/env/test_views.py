@@ -4,14 +4,20 @@ import pickle
 
 import numpy as np
 import pytest
+from env.mortal import MORTAL
 from keeping import stored_and_read
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecMonitor
 
 from townlet_env import ActionError, ConfigError, ResetNeeded, SnapshotError, townlet_v0
-from townlet_env.config.load import list_scenarios
+from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.policies.policy import look
 from townlet_env.sim.ids import Verb
 from townlet_env.sim.random import episode_seed
 from townlet_env.views.sb3 import make_vec_env
+from townlet_env.views.spaces import OBSERVATION_VARIANTS as VARIANTS
 
 
 def random_actions(rng, masks):
@@ -39,6 +45,16 @@ class TestParallel:
         observations, _ = env.reset(seed=3)
         assert "map" not in observations["anna"]
         assert env.map_channels == ()
+
+    def test_scripts_see_the_same_map_whatever_learners_see(self):
+        envs = [townlet_v0.parallel_env("queue_conflict", observation=o) for o in VARIANTS]
+        for env in envs:
+            env.reset(seed=3)
+            for action in range(20):
+                env.step(dict.fromkeys(env.agents, action % 5))
+        maps = [look(env.batch, 0, 1).map for env in envs]
+        assert all(np.array_equal(seen[:4], maps[0]) for seen in maps)
+        assert len({env.state_digest() for env in envs}) == 1
 
     def test_missing_and_illegal_orders_act_as_wait(self):
         env, other = (townlet_v0.parallel_env("queue_conflict") for _ in range(2))
@@ -230,10 +246,75 @@ class TestVecEnv:
         with pytest.raises(ConfigError, match=message):
             make_vec_env("queue_conflict", **settings)
 
+    def test_a_checked_configuration_is_not_changed(self):
+        config = load_scenario("queue_conflict")
+        assert make_vec_env(config).config is config
+        with pytest.raises(ConfigError, match="no further settings"):
+            make_vec_env(config, ticks=3)
+
+    @pytest.mark.parametrize(
+        ("observation", "channels"), [("hybrid", 4), ("full", 12), ("compact", 0)]
+    )
+    def test_variants(self, observation, channels):
+        venv = make_vec_env("shared_flat", 2, observation=observation, ticks=2)
+        seen = venv.reset()
+        assert seen.keys() == venv.observation_space.spaces.keys()
+        for _ in range(2):
+            seen, _, _, infos = venv.step(np.zeros(8, int))
+        for slot in range(8):
+            rows = {key: part[slot] for key, part in seen.items()}
+            assert venv.observation_space.contains(rows)
+            assert venv.observation_space.contains(infos[slot]["terminal_observation"])
+        assert ("map" in seen) == bool(channels)
+        assert len(venv.map_channels) == channels
+        model = PPO("MultiInputPolicy", venv, n_steps=2, batch_size=8, n_epochs=1, seed=0)
+        model.learn(16)
+
+    def test_who_left_is_idle_and_done_again_when_somebody_comes(self):
+        """By hand: the rows of one slot from an exit to the first step of the newcomer."""
+        venv = make_vec_env("queue_conflict", 1, **MORTAL)
+        venv.seed(1)
+        venv.reset()
+        rows = []
+        for _ in range(60):
+            seen, rewards, dones, infos = venv.step(np.zeros(3, int))
+            rows.append((rewards, dones, infos, seen, venv.action_masks()))
+        left = int(np.flatnonzero(np.stack([row[1] for row in rows]).any(axis=0))[0])
+        dones = [bool(row[1][left]) for row in rows]
+        gone = dones.index(True)
+        came = dones.index(True, gone + 1)
+        assert 1 <= came - gone <= 4
+        assert rows[gone][0][left] == pytest.approx(-1.0, abs=0.2)  # the end of a life
+        for t in (gone, came):
+            assert rows[t][2][left]["TimeLimit.truncated"] is False
+            assert not rows[t][2][left]["terminal_observation"]["features"].any()
+        for t in range(gone, came):
+            rewards, _, infos, _, _ = rows[t + 1]
+            assert rewards[left] == 0.0
+            assert infos[left]["active"] is False
+            assert rows[t][4][left].sum() == 1
+            assert not rows[t][3]["features"][left].any()
+        assert rows[came][3]["features"][left].any()
+        assert "active" not in rows[came + 1][2][left]
+
+    def test_statistics_count_every_life(self):
+        """With ``VecMonitor`` an idle stretch is an episode of reward 0, and no life leaks."""
+        venv = VecMonitor(make_vec_env("queue_conflict", 1, **MORTAL))
+        venv.seed(1)
+        venv.reset()
+        lives, running = [], np.zeros(3)
+        for _ in range(200):
+            _, rewards, dones, infos = venv.step(np.zeros(3, int))
+            running += rewards
+            for slot in np.flatnonzero(dones):
+                assert infos[slot]["episode"]["r"] == pytest.approx(running[slot], abs=1e-4)
+                lives.append(running[slot])
+                running[slot] = 0.0
+        assert len(lives) > 10
+        assert 0.0 in lives
+
     @pytest.mark.parametrize("scenario", list_scenarios())
     def test_maskable_ppo_learns_and_evaluates_without_an_illegal_action(self, scenario):
-        from sb3_contrib import MaskablePPO
-
         venv = make_vec_env(scenario, 2)
         model = MaskablePPO("MultiInputPolicy", venv, n_steps=16, batch_size=16, n_epochs=1, seed=0)
         illegal = []
@@ -250,8 +331,6 @@ class TestVecEnv:
         assert sum(illegal) == 0
 
     def test_plain_ppo_evaluates_to_the_end(self):
-        from stable_baselines3 import PPO
-
         venv = make_vec_env("observation_baseline", 2)
         model = PPO("MultiInputPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, seed=0)
         with pytest.warns(UserWarning, match="not wrapped with a ``Monitor``"):
