@@ -223,6 +223,16 @@ def test_news_are_kept_until_newer_ones_come():
     assert not any(line in env.render() for line in news.lines)
 
 
+def test_only_the_latest_news_are_kept(batch, monkeypatch):
+    news = News()
+    for k in range(3 * LINES):
+        arrived = Event("arrived", k, f"newcomer_{k}", None, None, None, 0.0)
+        monkeypatch.setattr(batch, "events", lambda w, arrived=arrived: [arrived])
+        news.take(batch)
+    kept = [f"12:00  newcomer_{k} comes to town" for k in range(2 * LINES, 3 * LINES)]
+    assert list(news.lines) == kept
+
+
 def test_text_needs_no_pygame_and_pictures_say_what_is_missing():
     code = """
 import sys

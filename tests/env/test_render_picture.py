@@ -159,6 +159,20 @@ def test_rooms_are_lit_at_night_unless_the_power_is_off(batch, draw):
     assert noon[1] > 1.2 * night[1]
 
 
+def test_rent_owed_and_minutes_left_are_told(batch, draw):
+    world = batch.worlds[0]
+    world.power = 0
+    before = draw()
+    world.rent_owed[ANNA] = 0.5
+    owing = draw()
+    assert outside(changed(before, owing), PICTURE.panel) == 0
+    assert count(owing, DANGER) > count(before, DANGER)
+    world.perturb_until[Perturbation.BLACKOUT] = 30
+    mask = changed(owing, draw())
+    assert mask.any()
+    assert outside(mask, PICTURE.header) == 0
+
+
 def test_prices_that_changed_are_marked(batch, draw):
     before = draw()
     batch.worlds[0].price_meal = 2.0
