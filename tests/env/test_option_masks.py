@@ -19,8 +19,10 @@ from option_towns import (
     stocked,
 )
 
+from townlet_env.sim.kernels.affordances import price
 from townlet_env.sim.places import on_shift
 from townlet_env.wrappers import OPTION_NAMES
+from townlet_env.wrappers.option_errands import ErrandPlanner
 
 CLERK = {"clerk": {"object": "desk", "start": 500, "end": 530}}
 PARTS = {  # affordances that belong to an option: who does one can go on with it
@@ -211,6 +213,18 @@ def test_what_is_missing_makes_options_impossible(tmp_path, settings, resident, 
     alone = {GO_TO_WORK, SOCIALISE}  # nobody to talk to, no job
     found = set(np.flatnonzero(observations["ada"]["action_mask"] == 0).tolist())
     assert found == impossible | alone
+
+
+def test_costs_are_those_of_the_rules_to_the_last_bit(tmp_path):
+    env = options_in(room(tmp_path, ("ada", {})))
+    env.reset(seed=0)
+    plan, world = env.unwrapped.plan, env.unwrapped.batch.worlds[0]
+    planner, rng = ErrandPlanner(plan), np.random.default_rng(0)
+    for _ in range(50):
+        world.price_meal, world.price_groceries = rng.uniform(0.1, 3.0, 2)
+        scene = planner.look(world, 0)
+        for affordance, cost in enumerate(scene.cost):
+            assert cost == price(world, plan.rules[0], affordance)
 
 
 def test_what_cannot_be_reached_is_impossible(tmp_path):

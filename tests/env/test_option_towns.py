@@ -248,6 +248,8 @@ class TestBadInput:
             OptionActions(simple_spread_v3.parallel_env())
         with pytest.raises(ConfigError, match=r"expected the town's own actions, .*Discrete\(7\)"):
             OptionActions(options_in("queue_conflict"))
+        with pytest.raises(ConfigError, match="OptionActions goes around every other wrapper"):
+            ScriptedScenario(options_in("queue_conflict"), ["anna"])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -9,9 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
-from townlet_env.errors import ActionError, ConfigError, SnapshotError, nearest
+from townlet_env.errors import ActionError, SnapshotError, nearest
 from townlet_env.sim.plan import resident_name
-from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.wrappers.option_runs import (
     NO_NEWS,
     Mask,
@@ -20,7 +19,7 @@ from townlet_env.wrappers.option_runs import (
     Run,
 )
 from townlet_env.wrappers.options import OPTION_NAMES
-from townlet_env.wrappers.scripted_scenario import ScriptedScenario
+from townlet_env.wrappers.scripted_scenario import ScriptedScenario, town_of_primitives
 
 MASK = "action_mask"
 
@@ -87,7 +86,7 @@ class OptionActions(BaseParallelWrapper):  # type: ignore[misc]
                 range.
         """
         super().__init__(env)
-        self._town = _town_in(env)
+        self._town = town_of_primitives(env)
         settings = OptionSettings(commitment, urgent, gamma).check()
         self.commitment, self.urgent, self.gamma = settings
         self.option_lookup = dict(enumerate(OPTION_NAMES))
@@ -260,22 +259,6 @@ def _masked(space: spaces.Dict) -> spaces.Dict:
         return space
     mask = spaces.Box(0, 1, (len(OPTION_NAMES),), np.int8)
     return spaces.Dict({**space.spaces, MASK: mask})
-
-
-def _town_in(env: Any) -> TownletParallelEnv:
-    town = env.unwrapped
-    if not isinstance(town, TownletParallelEnv):
-        raise ConfigError(
-            f"expected an environment of townlet_v0.parallel_env, found {type(town).__name__}"
-        )
-    primitives = town.action_space(town.possible_agents[0])
-    found = env.action_space(town.possible_agents[0])
-    if found != primitives:
-        raise ConfigError(
-            f"expected the town's own actions, {primitives}, found {found}; "
-            "options are chosen in one place only"
-        )
-    return town
 
 
 def _scripts_in(env: Any) -> ScriptedScenario | None:

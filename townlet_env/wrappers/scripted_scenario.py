@@ -57,14 +57,11 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
                 policy is ``learner`` are left to the caller anyway.
 
         Raises:
-            ConfigError: A learner is no resident, a policy is unknown, or this is no town.
+            ConfigError: A learner is no resident, a policy is unknown, this is no town, or its
+                actions are no primitives.
         """
         super().__init__(env)
-        town = env.unwrapped
-        if not isinstance(town, TownletParallelEnv):
-            raise ConfigError(
-                f"expected an environment of townlet_v0.parallel_env, found {type(town).__name__}"
-            )
+        town = town_of_primitives(env)
         self._town = town
         scripted = scripted_residents(town.config, learners)
         self._crew = Crew(town.config, town.plan, scripted)
@@ -117,3 +114,24 @@ class ScriptedScenario(BaseParallelWrapper):  # type: ignore[misc]
         self._decided = {
             name: decided[slot] for name, slot in self._town.slots.items() if slot in decided
         }
+
+
+def town_of_primitives(env: Any) -> TownletParallelEnv:
+    """Return the town inside an environment that takes the town's own actions.
+
+    Raises:
+        ConfigError: There is no town, or a wrapper gives its residents other actions.
+    """
+    town = env.unwrapped
+    if not isinstance(town, TownletParallelEnv):
+        raise ConfigError(
+            f"expected an environment of townlet_v0.parallel_env, found {type(town).__name__}"
+        )
+    somebody = town.possible_agents[0]
+    own, found = town.action_space(somebody), env.action_space(somebody)
+    if found != own:
+        raise ConfigError(
+            f"expected the town's own actions, {own}, found {found}; "
+            "OptionActions goes around every other wrapper that decides, and only once"
+        )
+    return town
