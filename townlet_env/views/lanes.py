@@ -99,7 +99,6 @@ class Lanes:
         self._crew = Crew(config, plan, scripted)
         self._base_seeds = [config.seed + w for w in range(num_worlds)]
         self._episodes = [0] * num_worlds
-        self._orders = np.zeros((num_worlds, len(names)), np.int64)
 
     def reset(self, seed: int) -> None:
         """Open the first episodes: world ``w`` plays seed ``seed + w``, then those that follow."""
@@ -165,9 +164,8 @@ class Lanes:
         """
         opened = self.over
         going = np.repeat(~opened, len(self.learners))
-        self._take_orders(actions, opened)
         active = self.in_town & going
-        taken = self.batch.step(self._orders)
+        taken = self.batch.step(self._orders(actions))
         present = self.in_town
         ended = taken.truncated.any(axis=1)
         gone = ~present.reshape(len(opened), -1).any(axis=1)
@@ -196,7 +194,8 @@ class Lanes:
         chosen = values[:, self._slots].reshape(self.num_lanes, *values.shape[2:])
         return chosen.copy() if copy and np.may_share_memory(chosen, values) else chosen
 
-    def _take_orders(self, actions: npt.ArrayLike, opened: npt.NDArray[np.bool_]) -> None:
+    def _orders(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the actions (W, N) of learners and scripts."""
         given = np.asarray(actions)
         if given.dtype.kind not in "iu":
             raise ActionError(f"expected whole numbers as action ids, found {given.dtype}")
@@ -204,10 +203,10 @@ class Lanes:
             raise ActionError(
                 f"expected {self.num_lanes} actions, one per lane, found shape {given.shape}"
             )
-        self._orders[:, self._slots] = given.reshape(len(opened), -1)
-        for w in np.flatnonzero(~opened) if self._crew.residents else ():
-            for slot, action in self._crew.act(self.batch, int(w)).items():
-                self._orders[w, slot] = action
+        # Wide, as huge numbers must stay out of range.
+        orders = self._crew.decide(self.batch).astype(np.int64)
+        orders[:, self._slots] = given.reshape(self.batch.num_worlds, -1)
+        return orders
 
     def _final(self, empty: npt.NDArray[np.bool_]) -> Arrays:
         """Return what followed a step; ``empty`` lanes show an empty slot, whoever is there now."""
