@@ -35,6 +35,7 @@ from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
 from townlet_env.sim.kernels.observe_map import mark_reserved, observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
+from townlet_env.sim.kernels.observe_places import observe_places
 from townlet_env.sim.kernels.orders import take_orders
 from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
@@ -268,7 +269,8 @@ def test_maps(stage):
 def test_features(stage):
     plan = stage.scenario.plan
     features = np.full((len(stage.orders), len(plan.names.features)), 7.0, np.float32)
-    observe_features(stage.world, stage.rules, plan.distance, features)
+    observe_places(stage.world, stage.outcome, stage.rules, plan.distance)
+    observe_features(stage.world, stage.outcome, stage.rules, plan.distance, features)
     expected = naive_views.observe_features(stage.town())
     for column, name in enumerate(plan.names.features):
         found, wanted = features[:, column], expected[:, column]
@@ -279,7 +281,8 @@ def test_features(stage):
 @given(stages())
 def test_masks(stage):
     mask = np.full_like(stage.mask, 7)
-    observe_mask(stage.world, stage.rules, stage.grid, stage.scenario.plan.distance, mask)
+    observe_places(stage.world, stage.outcome, stage.rules, stage.scenario.plan.distance)
+    observe_mask(stage.world, stage.outcome, stage.rules, stage.grid, mask)
     expected = naive_views.observe_mask(stage.town())
     for a, name in enumerate(stage.scenario.plan.names.actions):
         np.testing.assert_array_equal(mask[:, a], expected[:, a], err_msg=name)

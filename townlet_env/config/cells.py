@@ -50,7 +50,10 @@ def distances_of(layout: Layout, name: str) -> npt.NDArray[np.uint16]:
                 f"object at {list(cell)}, found a longer way; open a wall"
             )
         fields.append(steps)
-    return np.stack(fields) if fields else np.zeros((0, *floor.shape), np.uint16)
+    if not fields:
+        return np.zeros((0, *floor.shape), np.uint16)
+    # All objects of a cell lie side by side: a resident looks at all of them from one cell.
+    return np.stack(fields, axis=-1).transpose(2, 0, 1)
 
 
 def roadside_of(layout: Layout) -> tuple[Point, ...]:

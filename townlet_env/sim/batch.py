@@ -176,5 +176,5 @@ class WorldBatch:
         self._open(np.arange(self.num_worlds), fresh=False)
 
     def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
-        worlds, _, rules = self._tables
-        open_worlds(worlds, rules, self._grids, self.plan.distance, self.views, which, fresh)
+        distance = self.plan.distance
+        open_worlds(*self._tables, self._grids, distance, self.views, which, fresh)

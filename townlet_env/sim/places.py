@@ -13,9 +13,10 @@ from townlet_env.sim.ids import NONE
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import Distance, Grid, World
 
-WALL = 1
-OBJECT = 2
-RESERVED = 4
+WALL_BIT, OBJECT_BIT, RESERVED_BIT = 0, 1, 2
+WALL = 1 << WALL_BIT
+OBJECT = 1 << OBJECT_BIT
+RESERVED = 1 << RESERVED_BIT
 OCCUPANT_SHIFT = 8
 UNREACHABLE = 65535
 

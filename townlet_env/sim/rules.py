@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, PERTURBATION_COUNT
+from townlet_env.sim.state import MAX_KINDS
 
 Rules: TypeAlias = Any  # one record of RULES
 
-MAX_KINDS = 16
 MAX_AFFORDANCES = 32
 MAX_ACTIONS = 96
 MAX_PROFILES = 16

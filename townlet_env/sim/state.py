@@ -28,6 +28,7 @@ Orders: TypeAlias = npt.NDArray[np.int32]
 
 FULL = 30_000  # units, or ticks, beyond which a 16-bit count does not grow
 SHIFT_MEMORY = 3  # shifts that attendance looks back
+MAX_KINDS = 16  # kinds of objects
 EVENTS_PER_RESIDENT = 20  # rows of the event log per resident; a tick cannot fill them
 
 
@@ -151,6 +152,10 @@ def outcome_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("terminal", F32, (n,)),  # reward of the exit in this tick
             ("terminated", U8, (n,)),  # 1 in the tick of the exit
             ("truncated", U8, (n,)),  # 1 when the episode is cut by time
+            # what is where, as a resident sees it at the end of the tick, by kind of object
+            ("kind_object", I16, (n, MAX_KINDS)),  # nearest usable by path, or NONE
+            ("kind_steps", I32, (n, MAX_KINDS)),  # steps to its reach
+            ("kind_near", I16, (n, MAX_KINDS)),  # nearest in queue range, or NONE
             ("n_events", I32),
             ("events", I16, (n * EVENTS_PER_RESIDENT, 5)),  # kind, by, other, object, affordance
             ("event_value", F32, (n * EVENTS_PER_RESIDENT,)),  # intensity, quality or minutes

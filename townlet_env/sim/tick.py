@@ -17,6 +17,7 @@ from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
 from townlet_env.sim.kernels.observe_map import observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
+from townlet_env.sim.kernels.observe_places import observe_places
 from townlet_env.sim.kernels.orders import take_orders
 from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
@@ -55,12 +56,19 @@ def tick(
 
 @kernel
 def observe(
-    world: World, rules: Rules, grid: Grid, distance: Distance, views: Views, w: int
+    world: World,
+    outcome: Outcome,
+    rules: Rules,
+    grid: Grid,
+    distance: Distance,
+    views: Views,
+    w: int,
 ) -> None:
     """Write what the residents of world ``w`` see and may do now (rules 3.13)."""
     observe_map(world, rules, grid, distance, views.map[w])
-    observe_features(world, rules, distance, views.features[w])
-    observe_mask(world, rules, grid, distance, views.action_mask[w])
+    observe_places(world, outcome, rules, distance)
+    observe_features(world, outcome, rules, distance, views.features[w])
+    observe_mask(world, outcome, rules, grid, views.action_mask[w])
 
 
 @kernel
@@ -87,12 +95,13 @@ def step_worlds(
     for w in range(worlds.shape[0]):
         mask = views.action_mask[w]
         tick(worlds[w], outcomes[w], rules[0], orders[w], mask, grids[w], distance)
-        observe(worlds[w], rules[0], grids[w], distance, views, w)
+        observe(worlds[w], outcomes[w], rules[0], grids[w], distance, views, w)
 
 
 @kernel
 def open_worlds(
     worlds: Records,
+    outcomes: Records,
     rules: Records,
     grids: npt.NDArray[np.uint16],
     distance: Distance,
@@ -107,4 +116,4 @@ def open_worlds(
             draw_personalities(world, rules[0])
             for i in range(world.n_residents):
                 world.potential[i] = potential(world, rules[0], i)
-        observe(world, rules[0], grids[w], distance, views, w)
+        observe(world, outcomes[w], rules[0], grids[w], distance, views, w)

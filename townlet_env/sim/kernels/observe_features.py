@@ -28,21 +28,27 @@ from townlet_env.sim.features import (
     AVOID_COUNT_SCALE,
     KIND_COLUMNS,
     SOCIAL_COLUMNS,
-    SOCIAL_SLOTS,
 )
 from townlet_env.sim.ids import NEED_COUNT, NONE
-from townlet_env.sim.places import UNREACHABLE, cells_apart, minute_of_day, nearest_usable
+from townlet_env.sim.places import UNREACHABLE, cells_apart, minute_of_day
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import SHIFT_MEMORY, Distance, World
+from townlet_env.sim.state import SHIFT_MEMORY, Distance, Outcome, World
 
 Row = npt.NDArray[np.float32]
 
 
 @kernel
 def observe_features(
-    world: World, rules: Rules, distance: Distance, features: npt.NDArray[np.float32]
+    world: World,
+    outcome: Outcome,
+    rules: Rules,
+    distance: Distance,
+    features: npt.NDArray[np.float32],
 ) -> None:
-    """Write the (N, F) features of every resident; those not in town are zeros."""
+    """Write the (N, F) features of every resident; those not in town are zeros.
+
+    ``outcome`` holds what ``observe_places`` found.
+    """
     for i in range(world.n_residents):
         row = features[i]
         row[:] = 0.0
@@ -58,7 +64,7 @@ def observe_features(
         see_meet(world, distance, i, row)
         see_danger(world, rules, i, row)
         for kind in range(rules.n_kinds):
-            see_kind(world, rules, distance, i, kind, row)
+            see_kind(world, outcome, i, kind, row)
 
 
 @kernel
@@ -149,41 +155,36 @@ def see_ties(world: World, rules: Rules, i: int, row: Row) -> None:
             avoided += 1
     row[AT_TIES] = strongest
     row[AT_TIES + 1] = min(avoided / AVOID_COUNT_SCALE, 1.0)
-    first_friend = NONE
-    first_rival = NONE
-    for place in range(SOCIAL_SLOTS):
-        friend = top_tie(world, i, first_friend, True)
-        rival = top_tie(world, i, first_rival, False)
-        see_tie(world, i, friend, row, AT_FRIENDS + place * SOCIAL_COLUMNS)
-        see_tie(world, i, rival, row, AT_RIVALS + place * SOCIAL_COLUMNS)
-        if friend == NONE:
-            friend = i  # no second where there is no first
-        if rival == NONE:
-            rival = i
-        first_friend = friend
-        first_rival = rival
+    first, second = closest(world, i, True)
+    see_tie(world, i, first, row, AT_FRIENDS)
+    see_tie(world, i, second, row, AT_FRIENDS + SOCIAL_COLUMNS)
+    first, second = closest(world, i, False)
+    see_tie(world, i, first, row, AT_RIVALS)
+    see_tie(world, i, second, row, AT_RIVALS + SOCIAL_COLUMNS)
 
 
 @kernel
-def top_tie(world: World, i: int, skip: int, friend: bool) -> int:
-    """Return who ``i`` is closest to (trust + familiarity > 0) or rivals most, skipping one.
-
-    With ``skip == i`` nobody is left.
-    """
-    best = NONE
-    best_strength = np.float32(0.0)
-    if skip == i:
-        return best
+def closest(world: World, i: int, friends: bool) -> tuple[int, int]:
+    """Return the two ``i`` is closest to (trust + familiarity > 0), or rivals most; or NONE."""
+    first = NONE
+    second = NONE
+    most = np.float32(0.0)
+    next_most = np.float32(0.0)
     for j in range(world.n_residents):
-        if j == i or world.alive[j] == 0:
-            continue
         strength = world.rivalry[i, j]
-        if friend:
+        if friends:
             strength = world.trust[i, j] + world.familiarity[i, j]
-        if strength > best_strength and j != skip:
-            best = j
-            best_strength = strength
-    return best
+        if strength <= next_most or j == i or world.alive[j] == 0:
+            continue
+        if strength > most:
+            second = first
+            next_most = most
+            first = j
+            most = strength
+        else:
+            second = j
+            next_most = strength
+    return first, second
 
 
 @kernel
@@ -240,16 +241,14 @@ def see_danger(world: World, rules: Rules, i: int, row: Row) -> None:
 
 
 @kernel
-def see_kind(world: World, rules: Rules, distance: Distance, i: int, kind: int, row: Row) -> None:
+def see_kind(world: World, outcome: Outcome, i: int, kind: int, row: Row) -> None:
     """Where the nearest usable object of a kind is, how long its line, how full its stock."""
     at = AT_KINDS + kind * KIND_COLUMNS
     row[at + 2] = 1.0
-    o = nearest_usable(world, distance, rules, i, kind)
+    o = int(outcome.kind_object[i, kind])
     if o == NONE:
         return
-    steps = int(distance[o, world.y[i], world.x[i]])
-    if steps >= UNREACHABLE:
-        return
+    steps = int(outcome.kind_steps[i, kind])
     dx = int(world.object_x[o]) - int(world.x[i])
     dy = int(world.object_y[o]) - int(world.y[i])
     cells = max(abs(dx) + abs(dy), 1)
