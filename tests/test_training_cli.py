@@ -11,7 +11,7 @@ from cli_runs import townlet
 from cli_towns import SCENARIO
 from town_captures import digests
 
-import townlet_replay.training.harness as harness_module
+import townlet_replay.training.compute as compute_module
 from townlet_replay.manifest import load_capture
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.training.sb3 import CaptureMaskablePPO
@@ -147,14 +147,14 @@ def test_settings_of_ppo_by_name(root, tmp_path):
     options += " --vf-coef 1.5 --max-grad-norm 9 --ppo-epochs 2 --minibatch-size 100"
     options += " --target-kl 5 --no-normalize-advantage --adam-eps 1e-4 --clip-range-vf 0.4"
     seen = []
-    original = harness_module.ppo_update
+    original = compute_module.ppo_update
 
     def watched(network, optimizer, rollout, config, rng):
         seen.append(config)
         return original(network, optimizer, rollout, config, rng)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness_module, "ppo_update", watched)
+        patch.setattr(compute_module, "ppo_update", watched)
         data = ("--mode", "replay", "--capture-dir", root / "policy", "--epochs", 1)
         ran = townlet("train", SCENARIO, *data, *options.split(), "--json")
     assert ran.code == 0
@@ -233,7 +233,7 @@ def interrupting(original, at):
 
 
 def test_ctrl_c_keeps_what_was_learnt(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(harness_module, "ppo_update", interrupting(harness_module.ppo_update, at=3))
+    monkeypatch.setattr(compute_module, "ppo_update", interrupting(compute_module.ppo_update, at=3))
     log, weights = tmp_path / "ppo.jsonl", tmp_path / "net.json"
     data = ("--mode", "replay", "--capture-dir", root / "policy", "--epochs", 9)
     ran = townlet("train", SCENARIO, *data, "--ppo-log", log, "--checkpoint", weights)
@@ -264,7 +264,7 @@ def test_ctrl_c_keeps_the_zip_of_stable_baselines3(root, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_before_anything_was_learnt_leaves_nothing(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(harness_module, "ppo_update", interrupting(harness_module.ppo_update, at=1))
+    monkeypatch.setattr(compute_module, "ppo_update", interrupting(compute_module.ppo_update, at=1))
     data = ("--mode", "replay", "--capture-dir", root / "policy")
     log, weights = tmp_path / "log" / "ppo.jsonl", tmp_path / "net.json"
     ran = townlet("train", SCENARIO, *data, "--ppo-log", log, "--checkpoint", weights)

@@ -22,6 +22,22 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class Compute(StrEnum):
+    """How the native learner computes."""
+
+    AUTO = "auto"
+    FUSED = "fused"
+    AUTOGRAD = "autograd"
+    STRICT_SB3 = "strict_sb3"
+
+
+class Precision(StrEnum):
+    """Of the fused matrix products."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+
+
 class Learner(StrEnum):
     """Who trains."""
 
@@ -42,7 +58,15 @@ def train(
     learner: Annotated[Learner | None, typer.Option(help="Who trains; native by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="Torch device.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch; two change the bits.")] = 1,
+    compute: Annotated[
+        Compute | None, typer.Option(help="How the native learner computes; auto by default.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="With --compute fused; f32 by default.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="1 by default; two change the bits unless fused.")
+    ] = None,
     capture_dir: Annotated[
         Path | None, typer.Option(help="Capture to train on.", rich_help_panel=DATA)
     ] = None,
@@ -123,14 +147,11 @@ def train(
     """
     import json
 
-    import torch
-
     from townlet_replay.cli.console import bar
     from townlet_replay.training.config import load_train_config
     from townlet_replay.training.run import total_work, work_done
     from townlet_replay.training.run import train as run
 
-    torch.set_num_threads(threads)
     changes: dict[str, Any] = {
         "mode": mode,
         "learner": learner,
@@ -143,6 +164,7 @@ def train(
         "checkpoint": checkpoint,
         "resume": resume,
         "tensorboard": tensorboard,
+        "compute": {"mode": compute, "precision": precision, "threads": threads},
         "ppo": {
             "learning_rate": learning_rate,
             "gamma": gamma,

@@ -156,10 +156,10 @@ class ObservationSpec(BaseModel):
             "feature", _numbered(self.feature_names), _numbered(other.feature_names)
         ) or _first_difference("action", self.action_lookup, other.action_lookup)
 
-    def tensors(self, observations: Observations, device: torch.device) -> dict[str, Tensor]:
-        """Check a batch of observations and copy it into tensors, dtypes kept.
+    def arrays(self, observations: Observations) -> dict[str, NDArray[Any]]:
+        """Check a batch of observations and return what the network uses of it, features flat.
 
-        Keys that the network does not use (``action_mask``) are left out.
+        Keys that the network does not use (``action_mask``) are left out. Nothing is copied.
 
         Raises:
             TrainingError: a key is missing or has another shape than this spec.
@@ -182,8 +182,20 @@ class ObservationSpec(BaseModel):
                     f"observation {key!r}: expected rows of shape {shape}, "
                     f"found {array.shape[1:]}; was it recorded under another variant?"
                 )
-            found[key] = torch.tensor(array, device=device)  # copies: arrays may be read-only
+            found[key] = array
         return found
+
+    def tensors(self, observations: Observations, device: torch.device) -> dict[str, Tensor]:
+        """Check a batch of observations and copy it into tensors, dtypes kept.
+
+        Raises:
+            TrainingError: a key is missing or has another shape than this spec.
+        """
+        # Copies: arrays may be read-only.
+        return {
+            key: torch.tensor(array, device=device)
+            for key, array in self.arrays(observations).items()
+        }
 
 
 class TownletNetwork(nn.Module):

@@ -33,12 +33,11 @@ class Batch(NamedTuple):
         )
 
 
-def to_batch(network: TownletNetwork, rollout: Rollout) -> Batch:
-    """Check a rollout against the network and copy it to the network's device.
+def check_choices(network: TownletNetwork, rollout: Rollout) -> None:
+    """Check actions and masks of a rollout against the network's vocabulary.
 
     Raises:
-        TrainingError: no rows, an observation of another shape, an action outside the vocabulary
-            or a mask of another width.
+        TrainingError: no rows, an action outside the vocabulary or a mask of another width.
     """
     actions, choices = rollout.actions, network.spec.action_dim
     if actions.ndim != 1 or not len(actions):
@@ -56,11 +55,21 @@ def to_batch(network: TownletNetwork, rollout: Rollout) -> Batch:
         raise TrainingError(
             f"action_mask: expected shape {(len(actions), choices)}, found {mask.shape}"
         )
-    device = network.device
+
+
+def to_batch(network: TownletNetwork, rollout: Rollout) -> Batch:
+    """Check a rollout against the network and copy it to the network's device.
+
+    Raises:
+        TrainingError: no rows, an observation of another shape, an action outside the vocabulary
+            or a mask of another width.
+    """
+    check_choices(network, rollout)
+    device, mask = network.device, rollout.action_mask
     return Batch(
         network.spec.tensors(rollout.observations, device),
         None if mask is None else torch.tensor(mask, device=device),
-        torch.tensor(actions, dtype=torch.int64, device=device),
+        torch.tensor(rollout.actions, dtype=torch.int64, device=device),
     )
 
 
@@ -98,10 +107,19 @@ def gradient_step(
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(network.parameters(), max_norm))
-    if not np.isfinite(norm):
-        raise TrainingError(
-            f"expected a finite gradient, found norm {norm} at loss {loss.item()}; "
-            "lower the learning rate or look for extreme rewards in the capture"
-        )
+    check_finite(norm, loss.item())
     optimizer.step()
     return norm
+
+
+def check_finite(norm: float, loss: float) -> None:
+    """Refuse a gradient that is not finite.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    if not np.isfinite(norm):
+        raise TrainingError(
+            f"expected a finite gradient, found norm {norm} at loss {loss}; "
+            "lower the learning rate or look for extreme rewards in the capture"
+        )

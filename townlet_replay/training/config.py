@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from townlet_env.config.load import Source, configs_dir, merge, validate
 from townlet_env.config.safe_yaml import read_yaml
+from townlet_replay.policy.fused_net import Precision
 from townlet_replay.policy.network import NetworkConfig
 from townlet_replay.training.bc import BCConfig
 from townlet_replay.training.ppo import PPOConfig
@@ -53,6 +54,23 @@ class LiveSettings(Settings):
     rollout_ticks: AtLeastOne = Field(64, description="ticks per update")
 
 
+class ComputeSettings(Settings):
+    """How the native learner computes; Stable-Baselines3's take the threads alone."""
+
+    mode: Literal["auto", "fused", "autograd", "strict_sb3"] = Field(
+        "auto",
+        description="gradients by hand or by torch, or bit for bit those of Stable-Baselines3; "
+        "auto: fused when live, else strict_sb3",
+    )
+    precision: Precision = Field(
+        "f32", description="of the fused matrix products; bf16 is faster and rounds to 8 bits"
+    )
+    threads: AtLeastOne = Field(1, description="of torch, or sharing the fused work")
+    keep_memory: bool = Field(
+        True, description="freed blocks stay with the process (glibc); not with strict_sb3"
+    )
+
+
 class TelemetrySettings(Settings):
     """Where a line per epoch goes."""
 
@@ -85,6 +103,7 @@ class TrainConfig(Settings):
     replay: ReplaySettings = ReplaySettings()
     rollout: RolloutSettings = RolloutSettings()
     live: LiveSettings = LiveSettings()
+    compute: ComputeSettings = ComputeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
@@ -29,11 +30,12 @@ from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.bc import BCResult, run_bc
+from townlet_replay.training.compute import Computing
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
-from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
+from townlet_replay.training.ppo import UpdateStats
 from townlet_replay.training.records import DataMode, Progress, bc_record, check_moved, ppo_record
 from townlet_replay.training.rollout_buffer import RolloutBuffer
 from townlet_replay.training.telemetry_schema import EpochRecord
@@ -60,6 +62,7 @@ class TrainingHarness:
 
     Attributes:
         network: What is trained.
+        computing: Its optimizer, and how both are computed.
         steps: Agent steps trained on so far.
         live_steps: Of these, steps the harness itself made in the town.
 
@@ -76,7 +79,7 @@ class TrainingHarness:
         self.spec = town_spec(self.plan)
         self.network = TownletNetwork(self.spec, config.network, config.seed)
         self.network.to(config.device)
-        self.optimizer = make_optimizer(self.network, config.ppo)
+        self.computing = Computing(self.network, config)
         self._rng = np.random.default_rng([config.seed, 1])
         self.epoch = self.steps = self.live_steps = self.cycle = 0
         if config.resume is not None:
@@ -141,7 +144,7 @@ class TrainingHarness:
                 bc_record(epoch, result.rows, progress, dataset.baselines(), dataset.metrics)
             )
         # PPO's moments would push weights that are no longer there.
-        self.optimizer = make_optimizer(self.network, self.config.ppo)
+        self.computing.renew_optimizer()
         self._cloning = result
         return self.result()
 
@@ -196,14 +199,21 @@ class TrainingHarness:
         live = self.config.live
         goal = self.live_steps + (live.steps if steps is None else steps)
         lanes = Lanes(self.scenario, self.plan, live.num_worlds)
-        collector = LiveCollector(lanes, self.runtime, self.config.seed)
-        while self.live_steps < goal:
-            before = time.perf_counter()
-            rollout = collector.collect(live.rollout_ticks)
-            self.live_steps += len(rollout.actions)
-            stats = [self._update(rollout)]
-            self._book_ppo(stats, ("rollout", live.rollout_ticks, before), _NO_BASELINES, ())
+        seed = self._live_seed()
+        with self.computing.session():
+            collector = LiveCollector(lanes, self.computing.actor(seed), seed)
+            while self.live_steps < goal:
+                before = time.perf_counter()
+                rollout = collector.collect(live.rollout_ticks)
+                self.live_steps += len(rollout.actions)
+                stats = [self._update(rollout)]
+                self._book_ppo(stats, ("rollout", live.rollout_ticks, before), _NO_BASELINES, ())
         return self.result()
+
+    def _live_seed(self) -> int:
+        """Return the seed of towns and draws: a run that goes on plays others than before."""
+        seed = self.config.seed
+        return seed if self.live_steps == 0 else episode_seed(seed, self.live_steps) >> 1
 
     def save(self, path: Path | None = None) -> Path:
         """Write a checkpoint to ``path``, by default ``config.checkpoint``.
@@ -234,8 +244,14 @@ class TrainingHarness:
                 "objective": None if verdict is None else verdict.name,
                 "biased": verdict is not None and verdict.biased,
                 "capture": None if capture is None else str(capture),
+                "compute": self.computing.report(),
             },
         )
+
+    @property
+    def optimizer(self) -> torch.optim.Adam:
+        """Over the network's parameters."""
+        return self.computing.optimizer
 
     def close(self) -> None:
         """Finish the log."""
@@ -283,7 +299,7 @@ class TrainingHarness:
 
     def _update(self, rollout: Rollout) -> UpdateStats:
         self.steps += len(rollout.actions)
-        return ppo_update(self.network, self.optimizer, rollout, self.config.ppo, self._rng)
+        return self.computing.update(rollout, self._rng)
 
     def _count(self, rows: int) -> None:
         self.steps += rows

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from townlet_env.views.lanes import Lanes, LaneStep
-from townlet_replay.policy.runtime import Acts, PolicyRuntime
+from townlet_replay.policy.network import Observations, TownletNetwork
+from townlet_replay.policy.runtime import Acts
 from townlet_replay.rollout import Rollout
 
 Arrays = dict[str, npt.NDArray[Any]]
+_SEEN = ("map", "features", "action_mask")
 
 
-class _Row(NamedTuple):
-    """One tick of all lanes."""
+class Actor(Protocol):
+    """Who acts in all lanes at once: ``PolicyRuntime``, or the fused forward pass."""
 
-    seen: Arrays  # before the action, mask included
-    acted: npt.NDArray[np.bool_]  # (S,) in town before the action; the others only wait
-    acts: Acts
-    step: LaneStep
-    after: npt.NDArray[np.float32]  # (S,) V(final observation) where a lane was truncated
+    @property
+    def network(self) -> TownletNetwork:
+        """The network that acts."""
+
+    def act_batch(self, observations: Observations, mask: npt.NDArray[Any] | None = None) -> Acts:
+        """Choose one action per row."""
+
+
+class _Columns(NamedTuple):
+    """T ticks of S lanes, lane-major: (S, T, ...)."""
+
+    seen: Arrays  # before the action
+    active: npt.NDArray[np.bool_]  # in town when it acted; the others have no rows
+    actions: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
+    rewards: npt.NDArray[np.float32]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    bootstrap: npt.NDArray[np.float32]  # V(final observation) where a lane was cut
+
+    @classmethod
+    def of(cls, seen: Arrays, ticks: int) -> _Columns:
+        """Return room for ``ticks`` ticks of lanes that see ``seen``."""
+        shape = (len(seen["features"]), ticks)
+        flags = (np.zeros(shape, np.bool_) for _ in range(3))
+        floats = (np.zeros(shape, np.float32) for _ in range(4))
+        log_probs, values, rewards, bootstrap = floats
+        active, terminated, truncated = flags
+        return cls(
+            seen={key: np.zeros((*shape, *seen[key].shape[1:]), seen[key].dtype) for key in _SEEN},
+            active=active,
+            actions=np.zeros(shape, np.int64),
+            log_probs=log_probs,
+            values=values,
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            bootstrap=bootstrap,
+        )
 
 
 class LiveCollector:
@@ -30,93 +67,107 @@ class LiveCollector:
 
     Attributes:
         steps: Agent steps collected so far.
-        episode_returns: Returns of the lanes' episodes that ended in the last rollout.
+        episode_returns: Returns of the lives that ended in the last rollout.
     """
 
-    def __init__(self, lanes: Lanes, runtime: PolicyRuntime, seed: int) -> None:
+    def __init__(self, lanes: Lanes, actor: Actor, seed: int) -> None:
         """Open the first episodes from ``seed``."""
-        names = lanes.batch.plan.names.residents
-        self._slots = [names.index(name) for name in lanes.learners]
         self.lanes = lanes
-        self.runtime = runtime
+        self.actor = actor
         self.steps = 0
         self.episode_returns: list[float] = []
         self._running = np.zeros(lanes.num_lanes, np.float64)
+        self._columns: _Columns | None = None
         lanes.reset(seed)
-        self._seen = lanes.observations()
 
     def collect(self, ticks: int) -> Rollout:
         """Act for ``ticks`` ticks and return what happened, lane by lane.
 
-        Lanes that are still alive at the end are closed by the value of what they see then. Who
-        has left town has no rows until their world is opened again.
+        Lives that still go on at the end are closed by the value of what they see then. A lane has
+        no rows while its resident is not in town.
+
+        Returns:
+            Rows in buffers that the next rollout of as many ticks overwrites.
         """
         self.episode_returns = []
-        rows = [self._live_tick() for _ in range(ticks)]
-        rollout = _packed(rows, self._values(self._seen))
+        columns = self._room_for(ticks)
+        for t in range(ticks):
+            self._live_tick(columns, t)
+        self._close(columns)
+        rollout = _packed(columns)
         self.steps += len(rollout.actions)
         return rollout
 
-    def _live_tick(self) -> _Row:
-        seen = self._seen
-        acted = self.lanes.batch.alive[:, self._slots].reshape(-1)
-        acts = self.runtime.act_batch(seen, seen["action_mask"])
+    def _room_for(self, ticks: int) -> _Columns:
+        if self._columns is None or self._columns.active.shape[1] != ticks:
+            self._columns = _Columns.of(self.lanes.observations(copy=False), ticks)
+        return self._columns
+
+    def _live_tick(self, columns: _Columns, t: int) -> None:
+        seen = self.lanes.observations(copy=False)
+        for key, column in columns.seen.items():
+            column[:, t] = seen[key]
+        acts = self.actor.act_batch(seen, seen["action_mask"])
         step = self.lanes.step(acts.actions)
-        after = np.zeros(self.lanes.num_lanes, np.float32)
+        columns.active[:, t] = step.active
+        columns.actions[:, t] = acts.actions
+        columns.log_probs[:, t] = acts.log_probs
+        columns.values[:, t] = acts.values
+        columns.rewards[:, t] = step.rewards
+        columns.terminated[:, t] = step.terminated
         cut = step.truncated & ~step.terminated
+        columns.truncated[:, t] = cut
+        columns.bootstrap[:, t] = 0.0
         if cut.any():
-            after[cut] = self._values({key: part[cut] for key, part in step.final.items()})
-        self._count_returns(step, acted)
-        self._seen = self.lanes.observations()
-        return _Row(seen, acted, acts, step, after)
+            columns.bootstrap[cut, t] = self._values(
+                {key: part[cut] for key, part in step.final.items()}
+            )
+        self._count_returns(step)
+
+    def _close(self, columns: _Columns) -> None:
+        """Cut the lives that go on."""
+        ended = columns.terminated[:, -1] | columns.truncated[:, -1]
+        going = np.flatnonzero(columns.active[:, -1] & ~ended)
+        seen = self.lanes.observations(copy=False)
+        columns.bootstrap[going, -1] = self._values(seen)[going]
+        columns.truncated[going, -1] = True
 
     @torch.no_grad()
     def _values(self, seen: Arrays) -> npt.NDArray[np.float32]:
         """Return V of rows, drawing no random numbers."""
-        network = self.runtime.network
+        network = self.actor.network
         values: npt.NDArray[np.float32] = (
             network(network.spec.tensors(seen, network.device))[1].cpu().numpy()
         )
         return values
 
-    def _count_returns(self, step: LaneStep, acted: npt.NDArray[np.bool_]) -> None:
+    def _count_returns(self, step: LaneStep) -> None:
         self._running += step.rewards
-        # A lane that was empty ends once more with its world; its return is counted already.
-        ended = step.done & acted
-        self.episode_returns.extend(self._running[ended].tolist())
+        # An idle stretch ends as well; it has no return.
+        self.episode_returns.extend(self._running[step.done & step.active].tolist())
         self._running[step.done] = 0.0
 
 
-def _packed(rows: list[_Row], last_values: npt.NDArray[np.float32]) -> Rollout:
-    """Stack T ticks of S lanes lane-major, and close every lane that is cut by the end."""
-    ticks, lanes = len(rows), len(last_values)
-    acted = np.stack([row.acted for row in rows], axis=1).reshape(-1)
+def _packed(columns: _Columns) -> Rollout:
+    """Return the rows of those who acted, lane by lane; nothing is copied if all did."""
+    active = columns.active.reshape(-1)
+    everybody = bool(active.all())
 
-    def lane_major(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """T arrays of (S, ...) -> (N, ...): the rows of those who acted."""
-        stacked = np.stack(parts, axis=1)
-        return stacked.reshape(-1, *stacked.shape[2:])[acted]
+    def rows(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        flat = column.reshape(-1, *column.shape[2:])
+        return flat if everybody else flat[active]
 
-    terminated = lane_major([row.step.terminated for row in rows])
-    truncated = lane_major([row.step.truncated for row in rows]) & ~terminated
-    bootstrap = lane_major([row.after for row in rows])
-    # Position of every lane's last tick among the kept rows, for those who were there then.
-    last = (np.cumsum(acted) - 1).reshape(lanes, ticks)[:, -1]
-    going = np.flatnonzero(rows[-1].acted & ~(terminated[last] | truncated[last]))
-    bootstrap[last[going]] = last_values[going]
-    truncated[last[going]] = True
+    terminated, truncated = rows(columns.terminated), rows(columns.truncated)
     ends = np.flatnonzero(terminated | truncated)
     return Rollout(
-        observations={
-            key: lane_major([row.seen[key] for row in rows]) for key in ("map", "features")
-        },
-        action_mask=lane_major([row.seen["action_mask"] for row in rows]),
-        actions=lane_major([row.acts.actions for row in rows]),
-        rewards=lane_major([row.step.rewards for row in rows]),
+        observations={key: rows(columns.seen[key]) for key in ("map", "features")},
+        action_mask=rows(columns.seen["action_mask"]),
+        actions=rows(columns.actions),
+        rewards=rows(columns.rewards),
         terminations=terminated,
         truncations=truncated,
-        old_log_probs=lane_major([row.acts.log_probs for row in rows]),
-        values=lane_major([row.acts.values for row in rows]),
-        bootstrap_values=bootstrap,
+        old_log_probs=rows(columns.log_probs),
+        values=rows(columns.values),
+        bootstrap_values=rows(columns.bootstrap),
         segment_starts=np.concatenate([[0], ends[:-1] + 1]).astype(np.int64),
     )

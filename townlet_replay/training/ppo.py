@@ -8,7 +8,7 @@ operations: with the same rows, weights and permutations the updates agree to th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -32,9 +32,9 @@ from townlet_replay.training.gae import Advantages, gae
 from townlet_replay.training.settings import AtLeastOne, Settings
 
 # A minibatch whose k3 exceeds this multiple of target_kl ends the update (SB3, ppo.py).
-_KL_SLACK = 1.5
+KL_SLACK = 1.5
 # Added to the deviation of a minibatch's advantages (SB3, ppo.py).
-_ADVANTAGE_EPS = 1e-8
+ADVANTAGE_EPS = 1e-8
 
 
 class PPOConfig(Settings):
@@ -90,8 +90,8 @@ class UpdateStats(NamedTuple):
     stopped_early: bool  # by target_kl
 
 
-class _Minibatch(NamedTuple):
-    """Figures of one minibatch, in the order they are stacked."""
+class Figures(NamedTuple):
+    """Figures of one minibatch, in the order they are stacked; names as in ``UpdateStats``."""
 
     policy: float
     value: float
@@ -102,6 +102,28 @@ class _Minibatch(NamedTuple):
     ratio_mean: float
     ratio_max: float
     ess: float
+
+
+class Passes(NamedTuple):
+    """What the passes of one update were like."""
+
+    figures: Sequence[Figures]  # of every minibatch, the one that stopped the update included
+    norms: Sequence[float]  # of the gradients that were stepped, before clipping
+    epochs_completed: int  # passes that were not stopped
+
+
+class Stepper(Protocol):
+    """Who trains: autograd, or the fused path."""
+
+    def judge(self, index: Tensor) -> Figures:
+        """Return the figures of the minibatch of rows ``index`` (B,), under the present weights."""
+
+    def step(self, figures: Figures) -> float:
+        """Step along the gradient of the minibatch judged last; return its norm before clipping.
+
+        Raises:
+            TrainingError: The gradient is not finite; the weights are left as they are.
+        """
 
 
 class _Targets(NamedTuple):
@@ -116,9 +138,19 @@ class _Targets(NamedTuple):
         return _Targets(*(tensor[index] for tensor in self))
 
 
-def make_optimizer(network: TownletNetwork, config: PPOConfig) -> torch.optim.Adam:
-    """Return Adam as PPO uses it (Huang et al. 2022, detail 3: epsilon 1e-5)."""
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=config.adam_eps)
+def make_optimizer(
+    network: TownletNetwork, config: PPOConfig, *, fused: bool = False
+) -> torch.optim.Adam:
+    """Return Adam as PPO uses it (Huang et al. 2022, detail 3: epsilon 1e-5).
+
+    Args:
+        network: Whose weights it moves.
+        config: Settings.
+        fused: One compiled pass per tensor: other roundings than Stable-Baselines3's, less time.
+    """
+    return torch.optim.Adam(
+        network.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=fused or None
+    )
 
 
 def ppo_update(
@@ -145,10 +177,77 @@ def ppo_update(
             mask, or does not fit the network; or a gradient is not finite (the weights are then
             those of the step before).
     """
-    _check_known(rollout)
+    check_known(rollout)
     batch = to_batch(network, rollout)
-    _check_legal(rollout)
-    estimates = gae(
+    check_legal(rollout)
+    estimates = estimate(rollout, config)
+    targets = _Targets(
+        *(
+            torch.tensor(array, dtype=torch.float32, device=network.device)
+            for array in (rollout.old_log_probs, rollout.values, *estimates)
+        )
+    )
+    stepper = _Autograd(network, optimizer, batch, targets, config)
+    passes = pass_over(len(rollout.actions), stepper, config, rng)
+    return summary(rollout, estimates, passes)
+
+
+class _Autograd:
+    """Minibatches judged and stepped by torch."""
+
+    def __init__(
+        self,
+        network: TownletNetwork,
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+        targets: _Targets,
+        config: PPOConfig,
+    ) -> None:
+        self._network = network
+        self._optimizer = optimizer
+        self._batch = batch
+        self._targets = targets
+        self._config = config
+        self._loss = torch.tensor(0.0)
+
+    def judge(self, index: Tensor) -> Figures:
+        batch, targets = self._batch.rows(index), self._targets.rows(index)
+        self._loss, figures = _loss(self._network, batch, targets, self._config)
+        return figures
+
+    def step(self, figures: Figures) -> float:
+        return gradient_step(self._network, self._optimizer, self._loss, self._config.max_grad_norm)
+
+
+def pass_over(rows: int, stepper: Stepper, config: PPOConfig, rng: np.random.Generator) -> Passes:
+    """Take a gradient step per minibatch, for ``config.epochs`` passes or until k3 is too large.
+
+    Args:
+        rows: Of the rollout.
+        stepper: Who judges minibatches and takes the steps.
+        config: Settings.
+        rng: Draws one permutation of the rows per epoch.
+    """
+    figures: list[Figures] = []
+    norms: list[float] = []
+    epochs_completed = 0
+    stopped = False
+    while epochs_completed < config.epochs and not stopped:
+        for index in minibatches(rows, config.minibatch_size, rng):
+            figure = stepper.judge(index)
+            figures.append(figure)
+            if config.target_kl is not None and figure.kl > KL_SLACK * config.target_kl:
+                stopped = True
+                break
+            norms.append(stepper.step(figure))
+        else:
+            epochs_completed += 1
+    return Passes(figures, norms, epochs_completed)
+
+
+def estimate(rollout: Rollout, config: PPOConfig) -> Advantages:
+    """Return advantages and returns of a rollout from its recorded values."""
+    return gae(
         rollout.rewards,
         rollout.values,
         rollout.terminations,
@@ -157,30 +256,14 @@ def ppo_update(
         config.gamma,
         config.gae_lambda,
     )
-    targets = _Targets(
-        *(
-            torch.tensor(array, dtype=torch.float32, device=network.device)
-            for array in (rollout.old_log_probs, rollout.values, *estimates)
-        )
-    )
-    figures: list[_Minibatch] = []
-    norms: list[float] = []
-    epochs_completed = 0
-    stopped = False
-    while epochs_completed < config.epochs and not stopped:
-        for index in minibatches(len(rollout.actions), config.minibatch_size, rng):
-            loss, figure = _loss(network, batch.rows(index), targets.rows(index), config)
-            figures.append(figure)
-            if config.target_kl is not None and figure.kl > _KL_SLACK * config.target_kl:
-                stopped = True
-                break
-            norms.append(gradient_step(network, optimizer, loss, config.max_grad_norm))
-        else:
-            epochs_completed += 1
-    return _stats(rollout, estimates, figures, norms, epochs_completed)
 
 
-def _check_known(rollout: Rollout) -> None:
+def check_known(rollout: Rollout) -> None:
+    """Refuse a rollout with numbers that PPO needs and nobody knows.
+
+    Raises:
+        TrainingError: there are such numbers.
+    """
     cut = rollout.truncations & ~rollout.terminations
     for name, array, remedy in (
         ("old_log_probs", rollout.old_log_probs, "clone the behaviour with bc instead"),
@@ -196,7 +279,12 @@ def _check_known(rollout: Rollout) -> None:
             )
 
 
-def _check_legal(rollout: Rollout) -> None:
+def check_legal(rollout: Rollout) -> None:
+    """Refuse actions against their mask.
+
+    Raises:
+        TrainingError: there are such actions.
+    """
     forbidden = np.flatnonzero(forbidden_rows(rollout.action_mask, rollout.actions))
     if len(forbidden):
         row = int(forbidden[0])
@@ -208,13 +296,13 @@ def _check_legal(rollout: Rollout) -> None:
 
 def _loss(
     network: TownletNetwork, batch: Batch, targets: _Targets, config: PPOConfig
-) -> tuple[Tensor, _Minibatch]:
+) -> tuple[Tensor, Figures]:
     logits, values = network(batch.observations)
     log_probs, entropies = evaluate(logits, batch.mask, batch.actions)
     advantages = targets.advantages
     # The deviation of one row is undefined; sb3-contrib divides by it and poisons every weight.
     if config.normalize_advantage and len(advantages) > 1:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + _ADVANTAGE_EPS)
+        advantages = (advantages - advantages.mean()) / (advantages.std() + ADVANTAGE_EPS)
     ratio = torch.exp(log_probs - targets.old_log_probs)
     clipped = torch.clamp(ratio, 1 - config.clip_range, 1 + config.clip_range)
     policy = -torch.min(advantages * ratio, advantages * clipped).mean()
@@ -229,7 +317,7 @@ def _loss(
         figures = torch.stack(
             [policy, value, entropy, total, outside, k3, ratio.mean(), ratio.max(), ess]
         )
-    return total, _Minibatch(*figures.tolist())
+    return total, Figures(*figures.tolist())
 
 
 def _near_old(values: Tensor, targets: _Targets, clip_range: float | None) -> Tensor:
@@ -240,17 +328,13 @@ def _near_old(values: Tensor, targets: _Targets, clip_range: float | None) -> Te
     return old + torch.clamp(values - old, -clip_range, clip_range)
 
 
-def _stats(
-    rollout: Rollout,
-    estimates: Advantages,
-    figures: Sequence[_Minibatch],
-    norms: Sequence[float],
-    epochs_completed: int,
-) -> UpdateStats:
+def summary(rollout: Rollout, estimates: Advantages, passes: Passes) -> UpdateStats:
+    """Return what there is to say about an update."""
+    figures, norms, epochs_completed = passes
     table = np.array(figures, dtype=np.float64)  # (minibatches, figures)
-    mean = _Minibatch(*table.mean(axis=0).tolist())
-    largest = _Minibatch(*table.max(axis=0).tolist())
-    smallest = _Minibatch(*table.min(axis=0).tolist())
+    mean = Figures(*table.mean(axis=0).tolist())
+    largest = Figures(*table.max(axis=0).tolist())
+    smallest = Figures(*table.min(axis=0).tolist())
     advantages = estimates.advantages.astype(np.float64)
     return UpdateStats(
         loss_policy=mean.policy,
@@ -265,7 +349,7 @@ def _stats(
         ess=mean.ess,
         ess_min=smallest.ess,
         batch_entropy_mean=-mean.entropy,
-        batch_entropy_std=float(table[:, _Minibatch._fields.index("entropy")].std()),
+        batch_entropy_std=float(table[:, Figures._fields.index("entropy")].std()),
         grad_norm=float(np.mean(norms)) if norms else np.nan,
         grad_norm_max=max(norms, default=np.nan),
         adv_mean=float(advantages.mean()),

@@ -12,6 +12,7 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness, Watch, judge
 from townlet_replay.training.telemetry_schema import EpochRecord
+from townlet_replay.training.torch_settings import torch_threads
 
 MODES_ON_CAPTURES = ("replay", "bc", "mixed")
 
@@ -20,6 +21,7 @@ class RunReport(NamedTuple):
     """What a run did, for people and programs."""
 
     config: TrainConfig
+    compute: str  # the mode; strict_sb3 for Stable-Baselines3's own learners
     objective: str | None
     biased: bool
     epochs: int
@@ -33,6 +35,7 @@ class RunReport(NamedTuple):
             "scenario": self.config.scenario,
             "mode": self.config.mode,
             "learner": self.config.learner,
+            "compute": self.compute,
             "objective": self.objective,
             "biased": self.biased,
             "epochs": self.epochs,
@@ -46,6 +49,7 @@ class RunReport(NamedTuple):
         lines = [
             f"{self.config.learner} on {self.config.scenario}, {self.config.mode}: "
             f"{self.epochs} epochs, {self.steps} agent steps"
+            f"{'' if self.compute == 'strict_sb3' else f', {self.compute}'}"
         ]
         if self.objective is not None:
             bias = ", against the reasons (biased)" if self.biased else ""
@@ -75,9 +79,10 @@ def train(config: TrainConfig, watch: Watch | None = None) -> RunReport:
         TownletError: Settings, capture, checkpoint or log are wrong; nothing is written then.
     """
     dataset = _dataset(config)
-    if config.learner == "native":
-        return _train_native(config, dataset, watch)
-    return _train_sb3(config, dataset, watch)
+    with torch_threads(config.compute.threads):
+        if config.learner == "native":
+            return _train_native(config, dataset, watch)
+        return _train_sb3(config, dataset, watch)
 
 
 def total_work(config: TrainConfig) -> int:
@@ -152,6 +157,7 @@ def _train_native(
     verdict = result.objective
     return RunReport(
         config=config,
+        compute=harness.computing.mode,
         objective=None if verdict is None else verdict.name,
         biased=verdict is not None and verdict.biased,
         epochs=len(result.records),
@@ -183,6 +189,7 @@ def _train_sb3(
         model = train_on_capture(config, dataset, keep)
     return RunReport(
         config=config,
+        compute="strict_sb3",
         objective=None if verdict is None else verdict.name,
         biased=verdict is not None and verdict.biased,
         epochs=len(records),
@@ -199,6 +206,11 @@ def _check_sb3(config: TrainConfig) -> None:
         raise TrainingError(
             f"{learner}: expected mode replay or live, found {config.mode!r}; the native learner "
             "knows the others"
+        )
+    if config.compute.mode not in ("auto", "strict_sb3") or config.compute.precision != "f32":
+        raise TrainingError(
+            f"{learner}: expected compute auto or strict_sb3 in f32, found "
+            f"{config.compute.mode!r} in {config.compute.precision}; the native learner knows them"
         )
     if config.objective == "bc":
         raise TrainingError(f"{learner}: expected objective ppo, found 'bc'; clone with native")

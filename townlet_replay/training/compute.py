@@ -1,0 +1,123 @@
+"""Three ways to compute one native learner: fused, by autograd, or bit for bit like the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import numpy as np
+from pydantic import JsonValue
+
+from townlet_replay.errors import TrainingError
+from townlet_replay.policy.fused_actor import FusedActor
+from townlet_replay.policy.fused_net import FusedNetwork, refusal
+from townlet_replay.policy.network import TownletNetwork
+from townlet_replay.policy.runtime import PolicyRuntime
+from townlet_replay.rollout import Rollout
+from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.fused import FusedPPO
+from townlet_replay.training.live import Actor
+from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
+from townlet_replay.training.torch_settings import fast_products, keep_freed_memory, torch_threads
+
+_LOG = logging.getLogger(__name__)
+
+ComputeMode = Literal["fused", "autograd", "strict_sb3"]
+
+
+def resolve(config: TrainConfig, network: TownletNetwork) -> ComputeMode:
+    """Return how a run is computed.
+
+    A network that cannot be fused is trained by autograd, which the log says.
+
+    Raises:
+        TrainingError: bfloat16 was asked for, and nothing would be fused.
+    """
+    settings = config.compute
+    mode: ComputeMode
+    if settings.mode == "auto":
+        mode = "fused" if config.mode == "live" else "strict_sb3"
+    else:
+        mode = settings.mode
+    reason = refusal(network) if mode == "fused" else None
+    if reason is not None:
+        _LOG.warning("the network cannot be fused, %s; it is trained by autograd", reason)
+        mode = "autograd"
+    if settings.precision == "bf16" and mode != "fused":
+        raise TrainingError(
+            f"precision 'bf16': expected compute mode fused, found {mode!r} (mode of the run: "
+            f"{config.mode!r}); set compute fused, or precision f32"
+        )
+    return mode
+
+
+class Computing:
+    """One network, its optimizer, and how both are computed.
+
+    Args:
+        network: What is trained.
+        config: Settings of the run.
+
+    Attributes:
+        mode: How it is computed.
+        optimizer: Adam over the network's parameters.
+    """
+
+    def __init__(self, network: TownletNetwork, config: TrainConfig) -> None:
+        self.mode = resolve(config, network)
+        self._network = network
+        self._config = config
+        self._fused = FusedNetwork(network, config.compute.precision) if self._is_fused else None
+        self._keeps_memory = (
+            self.mode == "autograd" and config.compute.keep_memory and keep_freed_memory()
+        )
+        self.renew_optimizer()
+
+    def renew_optimizer(self) -> None:
+        """Begin with fresh moments."""
+        settings, threads = self._config.ppo, self._config.compute.threads
+        self.optimizer = make_optimizer(self._network, settings, fused=self.mode == "autograd")
+        self._learner = None
+        if self._fused is not None:
+            self._learner = FusedPPO(self._fused, self.optimizer, settings, threads)
+
+    def actor(self, seed: int) -> Actor:
+        """Return who acts in live rollouts."""
+        if self._fused is None:
+            return PolicyRuntime(self._network, seed=seed)
+        self._fused.refresh()
+        return FusedActor(self._fused, seed)
+
+    def update(self, rollout: Rollout, rng: np.random.Generator) -> UpdateStats:
+        """Train on one rollout; see ``ppo_update``."""
+        with self.session():
+            if self._learner is not None:
+                return self._learner.update(rollout, rng)
+            return ppo_update(self._network, self.optimizer, rollout, self._config.ppo, rng)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Set torch as this way of computing wants it meanwhile."""
+        with ExitStack() as stack:
+            # The fused path has threads of its own, each for whole chunks.
+            stack.enter_context(
+                torch_threads(1 if self._is_fused else self._config.compute.threads)
+            )
+            if self.mode == "autograd":
+                stack.enter_context(fast_products())
+            yield
+
+    def report(self) -> dict[str, JsonValue]:
+        """Return what the outcome of a run depends on besides its other settings."""
+        return {
+            "mode": self.mode,
+            "precision": self._config.compute.precision,
+            "threads": self._config.compute.threads,
+            "keep_memory": self._keeps_memory,
+        }
+
+    @property
+    def _is_fused(self) -> bool:
+        return self.mode == "fused"
