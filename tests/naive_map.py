@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from naive_town import NEEDS, Person, Thing, Town
@@ -56,13 +54,16 @@ def taken(thing: Thing) -> bool:
 
 
 def goal_of(town: Town, i: int, me: Person) -> int | None:
-    """The nearest usable thing of the kind where the lowest need is raised most."""
+    """The nearest usable thing of the kind where the lowest need is raised most in this town."""
     need = NEEDS[min(range(len(NEEDS)), key=lambda k: me.needs[k])]
-    affordances: list[Any] = list(town.config.catalogue.affordances.values())
-    gains = [getattr(affordance.gives, need) for affordance in affordances]
-    if max(gains) <= 0:
-        return None
-    return town.nearest_usable(i, affordances[gains.index(max(gains))].kinds[0])
+    here = {thing.kind for thing in town.things}
+    best, most = None, 0.0
+    for affordance in town.config.catalogue.affordances.values():
+        found = [kind for kind in affordance.kinds if kind in here]
+        gain = float(getattr(affordance.gives, need))
+        if found and gain > most:
+            best, most = found[0], gain
+    return None if best is None else town.nearest_usable(i, best)
 
 
 def way_from(town: Town, goal: int | None, cell: tuple[int, int]) -> dict[str, int]:
