@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from live_lanes import lanes_of
 from town_captures import policy_capture, tiny_network
 
-from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.views.lanes import Lanes
 from townlet_env.views.parallel import TownletParallelEnv
@@ -16,11 +16,6 @@ from townlet_replay.rollout import pack
 from townlet_replay.training.gae import gae
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.ppo import PPOConfig, make_optimizer, ppo_update
-
-
-def lanes_of(scenario, worlds=1, learners=None, kind=Lanes, **overrides):
-    config = load_scenario(scenario, overrides)
-    return kind(config, compile_plan(config), worlds, learners)
 
 
 def collector_of(network, lanes, seed=3):

@@ -57,7 +57,10 @@ class FusedActor:
             TrainingError: The observations do not fit the network.
         """
         seen = self.network.spec.arrays(observations)
-        features = torch.from_numpy(seen[self.network.spec.features_key])
+        # torch shares memory with plain, writable arrays alone.
+        features = torch.from_numpy(
+            np.require(seen[self.network.spec.features_key], None, ["C", "W"])
+        )
         count = len(features)
         space, lists = self._room_for(count)
         if "map" in seen:

@@ -73,7 +73,7 @@ def list_cells(words: Words, reference: Words, size: int, starts: Index, cells: 
         reference: (C / size,) likewise.
         size: Bytes per word.
         starts: (N + 1,) written: where the cells of a row begin.
-        cells: (> N * C,) written.
+        cells: (>= N * C + 4,) written.
 
     Returns:
         All words of all maps, united: unless its bytes are 0 and 1 the lists mean nothing.
@@ -84,10 +84,11 @@ def list_cells(words: Words, reference: Words, size: int, starts: Index, cells: 
     for n in range(words.shape[0]):
         starts[n] = count
         row = words[n]
+        for i in range(row.shape[0]):
+            united |= np.uint32(row[i])
         # Two passes without branches: what differs from row to row cannot be predicted.
         found = np.int64(0)
         for i in range(row.shape[0]):
-            united |= np.uint32(row[i])
             differing[found] = i
             found += np.int64(row[i] != reference[i])
         for k in range(found):

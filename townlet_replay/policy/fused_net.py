@@ -78,7 +78,7 @@ class CellLists(NamedTuple):
     @classmethod
     def empty(cls, rows: int, cells: int) -> CellLists:
         """Return room for ``rows`` maps."""
-        return cls(np.zeros(rows + 1, np.int64), np.empty(rows * cells + 1, np.uint16))
+        return cls(np.zeros(rows + 1, np.int64), np.empty(rows * cells + 4, np.uint16))
 
     def fill(self, maps: npt.NDArray[np.generic], reference: Bytes) -> None:
         """List the cells of ``maps`` (N, ...).

@@ -105,7 +105,7 @@ class Computing:
             stack.enter_context(
                 torch_threads(1 if self._is_fused else self._config.compute.threads)
             )
-            if self.mode == "autograd":
+            if self.mode != "strict_sb3":
                 stack.enter_context(fast_products())
             yield
 

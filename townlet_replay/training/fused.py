@@ -35,6 +35,7 @@ from townlet_replay.training.fused_kernels import (
     Sums,
     Targets,
     Terms,
+    mean_and_deviation,
     ppo_gradient,
 )
 from townlet_replay.training.ppo import (
@@ -163,7 +164,7 @@ class FusedPPO:
 
     def judge(self, index: Tensor) -> Figures:
         """Return the figures of a minibatch and keep its gradient."""
-        rows = index.numpy()
+        rows = np.sort(index.numpy())  # their sums do not mind the order; the cache does
         terms = self._terms(rows)
         parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         sums = np.zeros((len(parts), SUMS))
@@ -195,9 +196,8 @@ class FusedPPO:
         config = self._config
         mean, scale = 0.0, 1.0
         if config.normalize_advantage and len(rows) > 1:
-            advantages = self._loaded.targets.advantages[rows].astype(np.float64)
-            mean = advantages.mean()
-            scale = 1.0 / (advantages.std(ddof=1) + ADVANTAGE_EPS)
+            mean, deviation = mean_and_deviation(self._loaded.targets.advantages, rows)
+            scale = 1.0 / (deviation + ADVANTAGE_EPS)
         near = np.inf if config.clip_range_vf is None else config.clip_range_vf
         low, high = 1 - config.clip_range, 1 + config.clip_range
         numbers = (len(rows), mean, scale, low, high, config.clip_range, near)
@@ -247,7 +247,8 @@ def _usual_map(maps: NDArray[np.generic]) -> Bytes:
 
 def _figures(parts: Sums, rows: int, config: PPOConfig) -> Figures:
     """Return the figures of a minibatch from the sums of its chunks."""
-    sums = parts.sum(axis=0)
+    largest = float(parts[:, RATIO_MAX].max())
+    sums = parts.sum(axis=0).tolist()
     policy, value, entropy = sums[POLICY] / rows, sums[VALUE] / rows, -sums[ENTROPY] / rows
     return Figures(
         policy=policy,
@@ -257,6 +258,6 @@ def _figures(parts: Sums, rows: int, config: PPOConfig) -> Figures:
         clipped=sums[OUTSIDE] / rows,
         kl=sums[K3] / rows,
         ratio_mean=sums[RATIO] / rows,
-        ratio_max=parts[:, RATIO_MAX].max(),
+        ratio_max=largest,
         ess=sums[RATIO] ** 2 / (rows * sums[RATIO_SQUARED]),
     )

@@ -62,6 +62,19 @@ class Pace(NamedTuple):
 
 
 @kernel
+def mean_and_deviation(values: Floats, index: Index) -> tuple[float, float]:
+    """Return the mean of the values of rows ``index``, and their unbiased deviation (0 of one)."""
+    total = 0.0
+    for r in range(index.shape[0]):
+        total += np.float64(values[index[r]])
+    mean = total / index.shape[0]
+    squares = 0.0
+    for r in range(index.shape[0]):
+        squares += (np.float64(values[index[r]]) - mean) ** 2
+    return mean, np.sqrt(squares / max(index.shape[0] - 1, 1))
+
+
+@kernel
 def ppo_gradient(
     heads: Floats,
     log_probs: Floats,
