@@ -221,7 +221,8 @@ class NeedsDriven(Policy):
         decay = float(self._rules.need_decay[k]) * pace
         lost = decay * now.outlook[affordance].ticks
         if rank == DIRE:
-            return need < CRITICAL_LEVEL and need <= lost + DANGER
+            soonest = now.outlook[affordance].ticks == self._soonest(now, k)
+            return soonest and need < CRITICAL_LEVEL and need <= lost + DANGER
         if rank == CRITICAL:
             return need < CRITICAL_LEVEL
         level = max(COMFORT_LEVEL, 1.0 - gain)
@@ -231,6 +232,11 @@ class NeedsDriven(Policy):
         if ahead > 0:
             level = max(level, min(decay * ahead + EVE_RESERVE, EVE_LEVEL))
         return need < level and gain > WORTH * lost
+
+    def _soonest(self, now: Now, k: int) -> int:
+        """Return the ticks until a need can be served at the soonest."""
+        outlook = zip(self._deeds, now.outlook, strict=True)
+        return min((p.ticks for deed, p in outlook if deed.serves == k), default=FAR)
 
     def _ticks_ahead(self, now: Now) -> int:
         """Return the ticks without time for other needs: a shift, or a night's sleep."""

@@ -152,7 +152,8 @@ def is_wanted(world: World, rules: Rules, scene: Scene, i: int, rank: int, a: in
     decay = real(rules.need_decay[k]) * pace
     lost = decay * scene.outlook.ticks[a]
     if rank == DIRE:
-        return value < CRITICAL_LEVEL and value <= lost + DANGER
+        soonest = scene.outlook.ticks[a] == soonest_ticks(scene, k)
+        return soonest and value < CRITICAL_LEVEL and value <= lost + DANGER
     if rank == CRITICAL:
         return value < CRITICAL_LEVEL
     level = max(COMFORT_LEVEL, 1.0 - gain)
@@ -162,6 +163,16 @@ def is_wanted(world: World, rules: Rules, scene: Scene, i: int, rank: int, a: in
     if ahead > 0:
         level = max(level, min(decay * ahead + EVE_RESERVE, EVE_LEVEL))
     return value < level and gain > WORTH * lost
+
+
+@kernel
+def soonest_ticks(scene: Scene, k: int) -> int:
+    """Return the ticks until a need can be served at the soonest."""
+    soonest = whole(FAR)
+    for a in range(len(scene.outlook.place)):
+        if scene.atlas.serves[a] == k:
+            soonest = min(soonest, scene.outlook.ticks[a])
+    return soonest
 
 
 @kernel
