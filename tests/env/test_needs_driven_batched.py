@@ -124,6 +124,15 @@ def test_only_the_scripted_slots_are_written(tmp_path):
     assert did > 10
 
 
+def test_a_crew_of_nobody_decides_nothing():
+    config = load_scenario("shared_flat")
+    batch = WorldBatch(compile_plan(config), 2)
+    batch.reset([1, 2])
+    crew = Crew(config, batch.plan, [])
+    assert not crew.decide(batch).any()
+    assert crew.act(batch, 1) == {}
+
+
 def leaving_town(tmp_path, policy: str, then: str):
     """Ana, who has nothing, faints soon; a newcomer with some money comes at once."""
     return little_town(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.policies.kernels import judgement
+from townlet_env.policies.kernels.chance import draw_worlds
 from townlet_env.policies.kernels.decide import decide_worlds
 from townlet_env.policies.kernels.judgement import MEMORY, NOBODY, survey
 from townlet_env.policies.needs_driven import NEW_LIFE, Memory
@@ -59,10 +60,15 @@ class Crowd:
         """
         some = slice(first, first + len(orders))
         memory = self._memory.view(np.ndarray)[some]
-        if memory["follows"].any():
-            worlds, rules = batch.worlds.view(np.ndarray)[some], self._plan.rules.view(np.ndarray)
-            tables = rules, self._plan.distance, self._atlas
-            decide_worlds(worlds, *tables, batch.views.action_mask[some], memory, orders)
+        follows = memory["follows"]
+        worlds, masks = batch.worlds.view(np.ndarray)[some], batch.views.action_mask[some]
+        orders[follows == judgement.IDLE] = 0
+        # Apart, so that nobody waits for the compiler who only needs chance.
+        if (follows == judgement.RANDOM).any():
+            draw_worlds(worlds, masks, memory, orders)
+        if (follows == judgement.NEEDS_DRIVEN).any():
+            tables = self._plan.rules.view(np.ndarray), self._plan.distance, self._atlas
+            decide_worlds(worlds, *tables, masks, memory, orders)
 
     def get_memory(self, w: int, slot: int) -> Memory | None:
         """Return what a resident remembers; only the needs-driven remember anything."""

@@ -147,6 +147,8 @@ class Crew:
 
     def _decide(self, batch: WorldBatch, orders: npt.NDArray[np.int32], first: int) -> None:
         """Write the actions of ``len(orders)`` worlds, from ``first`` on."""
+        if not self._seats:
+            return
         for w in range(first, first + len(orders)):
             self._open(w)
             if self._plan.max_newcomers:

@@ -1,4 +1,4 @@
-"""One decision of everybody: the twins of ``NeedsDriven.act``, ``Random.act`` and ``Idle.act``."""
+"""One decision of everybody who follows ``needs_driven``: the twin of ``NeedsDriven.act``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from townlet_env.policies.kernels.judgement import (
     DUTY,
     MEETING,
     NEEDS_DRIVEN,
-    NOBODY,
-    RANDOM,
     REST,
     Atlas,
     Memory,
@@ -31,7 +29,7 @@ from townlet_env.policies.kernels.judgement import (
 )
 from townlet_env.policies.kernels.outlook import blank, committed, look_ahead, people_ahead
 from townlet_env.policies.kernels.walk import Mask, is_taken, walk
-from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE, Stream
+from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE
 from townlet_env.sim.kernels.observe_mask import has_what_it_takes
 from townlet_env.sim.places import (
     DX,
@@ -43,7 +41,6 @@ from townlet_env.sim.places import (
     on_shift,
     utilities_hold,
 )
-from townlet_env.sim.random import USE_ACTION, draw
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import Distance, Records, World
 
@@ -58,7 +55,7 @@ def decide_worlds(
     memory: Records,
     orders: npt.NDArray[np.int32],
 ) -> None:
-    """Decide for everybody in every world who follows a compiled policy.
+    """Decide for everybody in every world who follows ``needs_driven``.
 
     Args:
         worlds: (W,) world records.
@@ -73,32 +70,14 @@ def decide_worlds(
     for w in range(worlds.shape[0]):
         for i in range(worlds[w].n_residents):
             mind = memory[w, i]
-            if mind.follows == NOBODY:
+            if mind.follows != NEEDS_DRIVEN:
                 continue
-            orders[w, i] = 0
             if worlds[w].alive[i] == 0:
                 drop_aim(mind)
                 mind.chat_from = 0
-            elif mind.follows == RANDOM:
-                orders[w, i] = draw_action(worlds[w], masks[w, i], i)
-            elif mind.follows == NEEDS_DRIVEN:
+                orders[w, i] = 0
+            else:
                 orders[w, i] = decide(worlds[w], rules[0], scene, masks[w, i], mind, i)
-
-
-@kernel
-def draw_action(world: World, mask: Mask, i: int) -> int:
-    """Return one of the legal actions, each with the same probability."""
-    legal = 0
-    for a in range(len(mask)):
-        legal += mask[a] != 0
-    bits = draw(world.seed, Stream.POLICY, world.tick, i * 64 + USE_ACTION)
-    left = whole(bits % np.uint64(legal))
-    for a in range(len(mask)):
-        if mask[a] != 0:
-            if left == 0:
-                return a
-            left -= 1
-    return 0
 
 
 @kernel
