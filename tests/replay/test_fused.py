@@ -15,7 +15,7 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.policy.fused_actor import FusedActor
 from townlet_replay.policy.fused_net import FusedNetwork
 from townlet_replay.policy.network import TownletNetwork
-from townlet_replay.training.fused import CHUNK, FusedPPO
+from townlet_replay.training.fused import FusedPPO, chunk_rows
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.ppo import PPOConfig, make_optimizer, ppo_update
 
@@ -160,13 +160,13 @@ def test_k3_stops_both_at_the_same_minibatch():
 
 @pytest.fixture(scope="module")
 def town():
-    """A network and a rollout of its own in the town, with masks; more rows than a chunk has."""
+    """A network and a rollout of its own in the town, with masks; two chunks of rows."""
     network = tiny_network("queue_conflict", seed=4)
     collector = LiveCollector(
         lanes_of("queue_conflict", 4), FusedActor(FusedNetwork(network), 5), 5
     )
     rollout = collector.collect(130)
-    assert len(rollout.actions) == 1560 > CHUNK
+    assert len(rollout.actions) == 1560 == 2 * chunk_rows(1560)
     return network, rollout
 
 

@@ -102,27 +102,26 @@ def list_cells(words: Words, reference: Words, size: int, starts: Index, cells: 
 
 
 @kernel
-def signed_table(weight: Floats, bias: Floats, reference: Bytes, table: Floats) -> None:
-    """Turn a dense layer over 0/1 cells into one over differences from ``reference``.
+def sign_table(table: Floats, bias: Floats, reference: Bytes) -> None:
+    """Turn the columns of a dense layer over 0/1 cells into differences from ``reference``.
 
-    ``W m + b`` is ``base + sum over differing cells of table[cell]``.
+    ``W m + b`` is then ``base + sum over differing cells of table[cell]``.
 
     Args:
-        weight: (M, C).
+        table: (C + 1, M) changed in place: columns of W; ``base`` is written into the last row.
         bias: (M,).
         reference: (C,) of 0 and 1.
-        table: (C + 1, M) written: signed columns of ``weight``, and ``base`` in the last row.
     """
-    width, count = weight.shape
+    count, width = table.shape[0] - 1, table.shape[1]
+    base = table[count]
     for j in range(width):
-        base = bias[j]
-        for c in range(count):
-            w = weight[j, c]
-            if reference[c] != 0:
-                base += w
-                w = -w
-            table[c, j] = w
-        table[count, j] = base
+        base[j] = bias[j]
+    for c in range(count):
+        if reference[c] != 0:
+            row = table[c]
+            for j in range(width):
+                base[j] += row[j]
+                row[j] = -row[j]
 
 
 @kernel

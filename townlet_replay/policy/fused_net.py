@@ -30,7 +30,7 @@ from townlet_replay.policy.fused_kernels import (
     list_cells,
     mask_logits,
     normalise,
-    signed_table,
+    sign_table,
 )
 from townlet_replay.policy.network import TownletNetwork
 
@@ -184,7 +184,8 @@ class FusedNetwork:
         self.map_width = self._map[0].out_features if self._map else 0
         self.joint_width = self.map_width + self._features.out_features
         self.reference: Bytes = np.zeros(self.cells, np.uint8)
-        self._table = np.zeros((self.cells + 1, self.map_width), np.float32)
+        self._table: Floats = np.zeros((self.cells + 1, self.map_width), np.float32)
+        self._cell_weights = torch.from_numpy(self._table)[: self.cells]
         self._joint_bias = np.zeros(self.joint_width, np.float32)
         self.features_weight = Slab.of(self._features.weight.detach(), precision)
         self.trunk_weights = [Slab.of(layer.weight.detach(), precision) for layer in self._trunk]
@@ -198,8 +199,8 @@ class FusedNetwork:
         """Read the weights anew; the reference map as well."""
         network = self.network
         for layer in self._map:
-            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-            signed_table(weight, bias, self.reference, self._table)
+            self._cell_weights.copy_(layer.weight.t())
+            sign_table(self._table, layer.bias.detach().numpy(), self.reference)
         self._joint_bias[self.map_width :] = self._features.bias.detach().numpy()
         self.features_weight.lower()
         for slab in self.trunk_weights:

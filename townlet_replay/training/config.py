@@ -63,11 +63,11 @@ class ComputeSettings(Settings):
         "auto: fused when live, else strict_sb3",
     )
     precision: Precision = Field(
-        "f32", description="of the fused matrix products; bf16 is faster and rounds to 8 bits"
+        "f32", description="of fused matrix products; bf16 is faster and rounds to 8 bits"
     )
     threads: AtLeastOne = Field(1, description="of torch, or sharing the fused work")
     keep_memory: bool = Field(
-        True, description="freed blocks stay with the process (glibc); not with strict_sb3"
+        True, description="with autograd: big blocks that are freed stay with the process (glibc)"
     )
 
 

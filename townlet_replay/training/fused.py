@@ -51,7 +51,8 @@ from townlet_replay.training.ppo import (
 )
 from townlet_replay.training.torch_settings import torch_threads
 
-CHUNK = 1024  # rows; what they need stays near the core
+# Rows of a chunk: fewer do not repay the calls, what more of them need leaves the core's cache.
+LEAST_ROWS, MOST_ROWS = 256, 2048
 _REFERENCE_ROWS = 1024  # so many rows say which cells are mostly set
 _NORM_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_
 
@@ -97,7 +98,8 @@ class FusedPPO:
         self._config = config
         self._threads = threads
         self._total = Gradients(fused, torch.zeros(width_of(fused)))
-        chunks = -(-config.minibatch_size // CHUNK)
+        self._rows = chunk_rows(config.minibatch_size)
+        chunks = -(-config.minibatch_size // self._rows)
         self._flats = torch.zeros(chunks, width_of(fused))
         self._parts = [Gradients(fused, flat) for flat in self._flats]
         self._rooms: list[dict[int, _Room]] = [{} for _ in range(threads)]
@@ -166,7 +168,8 @@ class FusedPPO:
         """Return the figures of a minibatch and keep its gradient."""
         rows = np.sort(index.numpy())  # their sums do not mind the order; the cache does
         terms = self._terms(rows)
-        parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        size = self._rows
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         sums = np.zeros((len(parts), SUMS))
 
         def work(thread: int) -> None:
@@ -179,7 +182,9 @@ class FusedPPO:
         work(0)
         for other in others:
             other.result()
-        torch.sum(self._flats[: len(parts)], 0, out=self._total.flat)
+        self._total.flat.copy_(self._flats[0])
+        for flat in self._flats[1 : len(parts)]:
+            self._total.flat.add_(flat)
         return _figures(sums, len(rows), self._config)
 
     def step(self, figures: Figures) -> float:
@@ -221,7 +226,7 @@ class FusedPPO:
         fused, data = self._fused, self._loaded
         room = rooms.get(len(index))
         if room is None:
-            for old in [size for size in rooms if size != CHUNK]:
+            for old in [size for size in rooms if size != self._rows]:
                 del rooms[old]
             room = _Room(
                 fused.workspace(len(index)),
@@ -238,6 +243,11 @@ class FusedPPO:
         backward(fused, rows, space, room.slopes, gradients)
 
 
+def chunk_rows(minibatch_size: int) -> int:
+    """Return how many rows a chunk has: half a minibatch, so that two threads have work."""
+    return max(LEAST_ROWS, min(MOST_ROWS, -(-minibatch_size // 2)))
+
+
 def _usual_map(maps: NDArray[np.generic]) -> Bytes:
     """Return what most maps show, (C,) of 0 and 1, judged by evenly spaced rows."""
     some = maps[:: max(1, len(maps) // _REFERENCE_ROWS)].reshape(-1, maps[0].size)
@@ -247,8 +257,8 @@ def _usual_map(maps: NDArray[np.generic]) -> Bytes:
 
 def _figures(parts: Sums, rows: int, config: PPOConfig) -> Figures:
     """Return the figures of a minibatch from the sums of its chunks."""
-    largest = float(parts[:, RATIO_MAX].max())
-    sums = parts.sum(axis=0).tolist()
+    columns = parts.T.tolist()
+    sums = [sum(column) for column in columns]
     policy, value, entropy = sums[POLICY] / rows, sums[VALUE] / rows, -sums[ENTROPY] / rows
     return Figures(
         policy=policy,
@@ -258,6 +268,6 @@ def _figures(parts: Sums, rows: int, config: PPOConfig) -> Figures:
         clipped=sums[OUTSIDE] / rows,
         kl=sums[K3] / rows,
         ratio_mean=sums[RATIO] / rows,
-        ratio_max=largest,
+        ratio_max=max(columns[RATIO_MAX]),
         ess=sums[RATIO] ** 2 / (rows * sums[RATIO_SQUARED]),
     )

@@ -13,9 +13,9 @@ from townlet_replay.policy.fused_kernels import Floats
 from townlet_replay.policy.fused_net import FusedNetwork, Rows, Slab, Workspace
 from townlet_replay.training.fused_kernels import (
     map_gradient,
-    map_weight_gradient,
     row_sums,
     through_activation,
+    unsign_gradient,
 )
 
 
@@ -68,10 +68,10 @@ class Gradients:
         """Turn sums by cell into the gradient of the map encoder's weight, in its place."""
         fused = self._fused
         if fused.cells:
-            sums = self.cells.copy()
-            target: Floats = self.cells.reshape(fused.map_width, fused.cells)
-            bias = self.joint_bias[: fused.map_width].numpy()
-            map_weight_gradient(sums, bias, fused.reference, target)
+            width, count = fused.map_width, fused.cells
+            unsign_gradient(self.cells, self.joint_bias[:width].numpy(), fused.reference)
+            by_cell = torch.from_numpy(self.cells.copy())
+            self.flat[: count * width].view(width, count).copy_(by_cell.t())
 
 
 def width_of(fused: FusedNetwork) -> int:

@@ -264,23 +264,19 @@ def sort_by_cell(
 
 
 @kernel
-def map_weight_gradient(
-    cell_sums: Floats, bias_gradient: Floats, reference: Bytes, out: Floats
-) -> None:
-    """Turn sums over differing rows into the gradient of the map encoder's weight.
+def unsign_gradient(cell_sums: Floats, bias_gradient: Floats, reference: Bytes) -> None:
+    """Turn sums over differing rows into the gradient by cell, in place.
 
     Args:
         cell_sums: (C, M) from ``map_gradient``.
         bias_gradient: (M,) the sum over all rows.
         reference: (C,) of 0 and 1.
-        out: (M, C) written.
     """
-    width, count = out.shape
-    for j in range(width):
-        row = out[j]
-        for c in range(count):
-            differing = cell_sums[c, j]
-            row[c] = bias_gradient[j] - differing if reference[c] != 0 else differing
+    for c in range(cell_sums.shape[0]):
+        if reference[c] != 0:
+            row = cell_sums[c]
+            for j in range(row.shape[0]):
+                row[j] = bias_gradient[j] - row[j]
 
 
 @kernel
