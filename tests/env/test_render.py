@@ -197,6 +197,13 @@ def test_every_event_has_its_words(name):
         assert not set("_{}") & set(words)
 
 
+def test_affordances_that_end_early_are_told():
+    failed = Event("affordance_failed", 1, "ada", None, "stove_1", "cook_meal", 0.0)
+    assert in_words(failed) == "ada has to stop cooking: no power or no water"
+    released = failed._replace(event="affordance_released", affordance="pray_long")
+    assert in_words(released) == "ada stops pray long half-way"
+
+
 def test_events_nobody_has_foreseen_are_told_plainly():
     parade = Event("big_parade", 1, None, None, "town_hall", None, 0.0)
     assert in_words(parade) == "big parade (town hall)"

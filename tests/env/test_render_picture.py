@@ -217,6 +217,7 @@ def test_who_waits_points_at_what_they_wait_for(batch, draw):
     mask = part(changed(before, draw()), PICTURE.board)
     columns = np.flatnonzero(mask.any(axis=0)) // PICTURE.cell
     assert set(columns.tolist()) >= {2, 3, 4, 5, 6}  # from cleo in the door to the bed
+    assert not mask[: 3 * PICTURE.cell].any()  # which is in the south
 
 
 def test_stronger_rivalry_is_a_broader_line(batch, draw):

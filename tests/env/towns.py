@@ -62,7 +62,7 @@ COMMON: dict[str, Any] = {
         "delay": [0, 6],
         "wallet": 2.0,
         "needs": {"hunger": 0.75, "hygiene": 0.75, "energy": 0.75},
-        "max_newcomers": 60,
+        "max_newcomers": 2000,
     },
     "personalities": {"mix": {"steady": 2, "prickly": 1, "warm": 1}, "spread": 0.125},
     "economy": {"rent": 0.5, "restock_minute": 485},
@@ -122,6 +122,7 @@ HOUSE: dict[str, Any] = {
         {"id": "fay", "cell": [6, 2], "needs": {"hunger": 0.25, "energy": 0.5}},
     ],
     "rewards": {**COMMON["rewards"], "social": {"enabled": True, "avoided": 1 / 32}},
+    "employment": {**COMMON["employment"], "dismissal_absences": 1},
 }  # fmt: skip
 
 # One cell wide, so that everybody is in everybody's way; impatient ghosts, short lives.
@@ -163,7 +164,7 @@ PLAZA: dict[str, Any] = {
     "residents": [{"id": f"p{i}", "cell": [i, 7]} for i in range(12)],
     "utilities": {"water": False},
     "rewards": {"clip": 0.125, "quiet_ticks": 5, "social": {"enabled": True, "deficit_limit": 0.5}},
-    "economy": {"rent": 2.0, "restock_minute": 1439},
+    "economy": {"rent": 8.0, "restock_minute": 1439},
     "lives": {**COMMON["lives"], "rent_patience": 1, "notice_ticks": 0},
 }
 

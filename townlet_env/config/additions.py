@@ -12,7 +12,8 @@ from townlet_env.config.faults import Source, Where, validate
 from townlet_env.config.safe_yaml import Document, Path_, merge
 from townlet_env.config.sections import Name, Section
 from townlet_env.errors import ConfigError, nearest
-from townlet_env.sim.rules import MAX_AFFORDANCES, MAX_KINDS
+from townlet_env.sim.rules import MAX_AFFORDANCES
+from townlet_env.sim.state import MAX_KINDS
 
 Kinds = Annotated[tuple[Name, ...], Field(description="kinds of objects of one's own")]
 Meets = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from townlet_env.render.scene import plain
+from townlet_env.render.scene import DOING, plain
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.events import Event
 from townlet_env.sim.ids import MINUTES_PER_DAY
@@ -28,8 +28,8 @@ _WORDS = {
     "queue_conflict": "{by} and {other} quarrel over {object}",
     "queue_rotated": "{by} dawdles at {object} and loses the turn",
     "courtesy": "{by} lets {other} go first at {object}",
-    "affordance_failed": "{affordance} fails for {by}: a utility is gone",
-    "affordance_released": "{by} breaks off: {affordance}",
+    "affordance_failed": "{by} has to stop {doing}: no power or no water",
+    "affordance_released": "{by} stops {doing} half-way",
     "shift_on_time": "{by} is at work in time",
     "shift_late": "{by} is late for work",
     "shift_absent": "{by} is absent from work",
@@ -74,6 +74,7 @@ def in_words(event: Event) -> str | None:
         "other": event.other or "somebody",
         "object": plain(event.object or "nothing"),
         "affordance": plain(event.affordance or "nothing"),
+        "doing": DOING.get(event.affordance or "", plain(event.affordance or "nothing")),
     }
     if event.event == "affordance_finished":
         default = "{by} is done: {affordance}"

@@ -24,7 +24,7 @@ from townlet_env.sim.plan import Plan, resident_name
 from townlet_env.sim.state import World
 
 # What somebody is doing who does one of the shipped affordances; others are called by their names.
-_DOING = {
+DOING = {
     "eat_meal": "eating",
     "eat_homemade": "eating",
     "cook_meal": "cooking",
@@ -202,7 +202,7 @@ def _doing(plan: Plan, world: World, slot: int) -> str:
     affordance, objects = int(world.busy_affordance[slot]), plan.names.objects
     if affordance != NONE:
         name = plan.names.affordances[affordance]
-        return _DOING.get(name, plain(name))
+        return DOING.get(name, plain(name))
     if (held := int(world.reserved_object[slot])) != NONE:
         return f"turn at {plain(objects[held])}"
     if (wanted := int(world.queue_object[slot])) != NONE:

@@ -1,0 +1,74 @@
+"""Nothing breaks in long lives: what is true of a town stays true, whatever befalls it."""
+
+from __future__ import annotations
+
+import collections
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from env.play import open_batch, unpacked, upset, wild_orders
+from env.soundness import Books, Lives, assert_sound, assert_sound_step, assert_sound_views
+from env.worlds import PATIENCE, Scenario, scenario
+from naive_town import Ground
+
+from townlet_env.config.compile import compile_plan
+from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.sim.ids import EVENT_NAMES
+
+# Happenings of every kind for towns that were written to be calm.
+LIVELY = {
+    "arrivals": {"enabled": True, "delay": [0, 9]},
+    "lives": {"exit_gap": 20, "exits_per_day": 9, "grace_ticks": 15},
+    "perturbations": {
+        "price_spike": {"daily": 12, "ticks": [5, 40], "cooldown": 20},
+        "blackout": {"daily": 6, "ticks": [2, 9], "cooldown": 20},
+        "outage": {"daily": 6, "ticks": [2, 9], "cooldown": 20},
+        "meet": {"daily": 24, "ticks": [9, 60], "cooldown": 5, "invite_cooldown": 60},
+    },
+}
+
+
+def watched(town: Scenario, seed: int, ticks: int, upset_every: int = 0) -> collections.Counter:
+    """Play at random, and hold every tick against all that must be true; count the events."""
+    batch, rng = open_batch(town, [seed], channels=12), np.random.default_rng(seed)
+    books, lives, seen = Books(town), Lives(town), collections.Counter()
+    world, outcome = unpacked(batch.worlds, 0), unpacked(batch.outcomes, 0)
+    n = batch.num_residents
+    for tick in range(ticks // PATIENCE):
+        if upset_every and tick % upset_every == 0:
+            upset(batch, town, rng)
+        before = SimpleNamespace(**{name: getattr(world, name).copy() for name in Books.KEPT})
+        step = batch.step(wild_orders(batch, rng))
+        if tick % 3 == 0 or tick < 500:  # what is broken stays so
+            assert_sound(world, town)
+        assert_sound_step(outcome, world, town)
+        assert_sound_views(batch.views, 0, world.alive[:n])
+        books.assert_balanced(before, world, outcome)
+        lives.assert_orderly(tick, world, outcome)
+        assert (step.truncated[0] == (batch.alive[0] & (tick + 1 >= town.config.ticks))).all()
+        seen.update(EVENT_NAMES[kind] for kind in outcome.events[: outcome.n_events, 0])
+    assert len(lives.exits) == len(lives.gone)
+    return seen
+
+
+def test_ten_thousand_random_ticks():
+    seen = watched(scenario("house"), 0, 10_000)
+    assert PATIENCE > 1 or min(seen[name] for name in EVENT_NAMES) > 0
+
+
+@pytest.mark.parametrize("name", ["corridor", "plaza"])
+def test_more_random_ticks(name):
+    watched(scenario(name), 0, 3_000)
+
+
+@pytest.mark.parametrize("name", ["house", "corridor", "plaza"])
+def test_people_moved_by_hand_and_utilities_switched(name):
+    watched(scenario(name), 1, 800, upset_every=7)
+
+
+@pytest.mark.parametrize("name", list_scenarios())
+def test_shipped_scenarios_made_lively(name):
+    config = load_scenario(name, LIVELY)
+    plan = compile_plan(config)
+    watched(Scenario(config, plan, Ground(config, plan)), 2, 300)
