@@ -149,9 +149,9 @@ def test_settings_of_ppo_by_name(root, tmp_path):
     seen = []
     original = compute_module.ppo_update
 
-    def watched(network, optimizer, rollout, config, rng):
+    def watched(network, optimizer, rollout, config, rng, aim):
         seen.append(config)
-        return original(network, optimizer, rollout, config, rng)
+        return original(network, optimizer, rollout, config, rng, aim)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute_module, "ppo_update", watched)

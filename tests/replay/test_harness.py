@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -22,7 +23,8 @@ from townlet_replay.errors import CheckpointError, TelemetryError, TrainingError
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.config import TrainConfig, load_train_config
-from townlet_replay.training.harness import TrainingHarness, judge
+from townlet_replay.training.harness import TrainingHarness
+from townlet_replay.training.judging import judge
 from townlet_replay.training.records import town_figures
 from townlet_replay.training.run import train
 from townlet_replay.training.telemetry import read_log, validate_log
@@ -193,7 +195,7 @@ def test_values_that_no_critic_gave_are_the_learner_s_own(script):
     expected = [harness.runtime.annotate(data.sample(k)).value_preds for k in range(data.count)]
     taken = []
     update = harness._update
-    harness._update = lambda rollout: taken.append(rollout) or update(rollout)
+    harness._update = lambda rollout, aim=None: taken.append(rollout) or update(rollout, aim)
     harness.run_ppo(data)
     (rollout,) = taken
     assert not np.isnan(rollout.values).any()
@@ -293,7 +295,7 @@ def test_conflict_figures_are_means_and_sums_over_the_samples_that_know():
         ({"rollout": {"cycles": 0}}, r"rollout\.cycles: cycles must be at least 1"),
         ({"bc": {"held_out": 1.0}}, r"bc\.held_out"),
         ({"objectiv": "bc"}, "did you mean 'objective'"),
-        ({"objective": "awr"}, r"objective: .*'awr'"),
+        ({"objective": "cql"}, r"objective: .*'cql'"),
         ({"device": "tpu"}, r"device: expected a device of this machine"),
         ({"network": {"trunk_widths": [0]}}, r"network\.trunk_widths"),
     ],
@@ -332,3 +334,77 @@ def test_what_a_learner_of_stable_baselines3_cannot_do_is_refused(tmp_path, capt
     with pytest.raises(TrainingError, match="learner 'native': expected no TensorBoard"):
         train(config_of(tensorboard=tmp_path / "tb"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("objective", ["decoupled_ppo", "vtrace_ppo"])
+def test_off_policy_objectives_value_anew_and_keep_near_the_learner(capture, objective):
+    """The learner is not who acted: plain ratios would begin far from 1."""
+    config = config_of(
+        mode="replay", objective=objective, epochs=2, ppo={"target_kl": None, "epochs": 1}
+    )
+    harness = TrainingHarness(config)
+    data = dataset_of(capture, batch_size=99)
+    taken = []
+    update = harness._update
+    harness._update = lambda rollout, aim: taken.append((rollout, aim)) or update(rollout, aim)
+    before = harness.network.digest
+    result = harness.run_ppo(data)
+    assert result.objective.name == objective
+    assert harness.network.digest != before
+    recorded = np.concatenate([data.sample(k).old_log_probs for k in range(data.count)])
+    for rollout, aim in taken:
+        assert rollout.old_log_probs.tolist() == recorded.tolist()
+        assert aim.anchors.tolist() != recorded.tolist()
+        known = np.concatenate([data.sample(k).value_preds[:-1] for k in range(data.count)])
+        assert rollout.values.tolist() != known.tolist()
+    assert taken[0][1].anchors.tolist() != taken[1][1].anchors.tolist()
+    assert (taken[0][1].weights is None) == (objective == "vtrace_ppo")
+
+
+def test_awr_takes_any_capture(script):
+    harness = TrainingHarness(config_of(objective="awr", awr={"epochs": 3, "value_epochs": 1}))
+    result = harness.run_ppo(dataset_of(script))
+    assert result.objective.name == "awr"
+    assert [record.updates for record in result.records] == [1, 1, 1]
+    assert [record.transitions for record in result.records] == [240] * 3
+    assert result.records[-1].loss_policy < result.records[0].loss_policy
+    assert harness.steps == 720
+
+
+def test_ppo_with_a_demonstration_belongs_to_mixed_runs(script):
+    config = config_of(
+        mode="mixed",
+        objective="ppo_bc",
+        rollout={"ticks": 30, "cycles": 4},
+        demonstration={"weight": 0.8, "share": 0.5},
+    )
+    with pytest.raises(TrainingError, match="'ppo_bc': expected mode mixed, found replay"):
+        TrainingHarness(config).run_ppo(dataset_of(script))
+    harness, weights = TrainingHarness(config), []
+    update = harness._update
+    harness._update = lambda rollout, aim: (
+        weights.append(0.0 if aim is None else aim.auxiliary.weight) or update(rollout, aim)
+    )
+    result = harness.run_mixed(dataset_of(script))
+    assert weights == pytest.approx([0.8, 0.4, 0.0, 0.0])
+    assert len(result.records) == 4  # the capture is imitated beside, never passed over alone
+
+
+def test_what_is_not_fused_says_so(capture):
+    config = config_of(objective="decoupled_ppo", compute={"mode": "fused"})
+    with pytest.raises(TrainingError, match="compute 'fused': expected objective ppo or bc"):
+        TrainingHarness(config).run_ppo(dataset_of(capture))
+
+
+def test_a_forged_capture_is_not_trained_on(capture, tmp_path):
+    """The log-probs say another temperature than the actor had."""
+    data = dataset_of(capture)
+    forged = [
+        dataclasses.replace(sample, old_log_probs=(sample.old_log_probs * 1.3).astype(np.float32))
+        for sample in (data.sample(position) for position in range(data.count))
+    ]
+    data.sample = lambda position: forged[position]
+    with pytest.raises(TrainingError, match=r"the audit failed: .* not those of the recorded"):
+        judge(data, "ppo")
+    assert judge(data, "auto").name == "bc"
+    assert judge(data, "ppo", accept_bias=True).biased

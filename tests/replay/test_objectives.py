@@ -10,6 +10,7 @@ from toy_samples import script_sample
 from townlet_replay.errors import TrainingError
 from townlet_replay.rollout import pack
 from townlet_replay.training.objectives import (
+    OBJECTIVES,
     Evidence,
     choose_objective,
     gather_evidence,
@@ -27,32 +28,39 @@ SOUND = Evidence(
 
 
 @pytest.mark.parametrize(
-    ("changes", "auto", "reason"),
+    ("changes", "auto", "sound", "reason"),
     [
-        ({}, "ppo", None),
-        ({"ess": None}, "ppo", None),
-        ({"kinds": ("script_eps",)}, "bc", None),  # sound, but a script is cloned first
-        ({"kinds": ("mixed", "policy")}, "bc", None),
-        ({"kinds": ("script",)}, "bc", "a deterministic script acted"),
-        ({"kinds": ("policy", "unknown")}, "bc", "who acted is unknown"),
-        ({"certain_share": 0.4}, "bc", "40% of the choices have log-probability 0"),
-        ({"ess": 0.12}, "bc", "effective sample size is 0.120, below 0.3"),
-        ({"unknown_log_probs": 3}, "bc", "3 of 1000 log-probabilities are unknown"),
-        ({"unknown_values": 1}, "bc", "the values of 1 rows are unknown"),
+        ({}, "ppo", "ppo decoupled_ppo vtrace_ppo", None),
+        ({"ess": None}, "ppo", "ppo decoupled_ppo vtrace_ppo", None),
+        ({"ess": 0.7}, "decoupled_ppo", "ppo decoupled_ppo vtrace_ppo", None),
+        ({"ess": 0.12}, "decoupled_ppo", "decoupled_ppo", "size is 0.120, below 0.3"),
+        ({"ess": 0.05}, "bc", "", "effective sample size is 0.050, below 0.[13]"),
+        # Sound, but a script is cloned first.
+        ({"kinds": ("script_eps",)}, "bc", "ppo decoupled_ppo vtrace_ppo", None),
+        ({"kinds": ("mixed", "policy")}, "bc", "ppo decoupled_ppo vtrace_ppo", None),
+        ({"kinds": ("script",)}, "bc", "", "a deterministic script acted"),
+        ({"kinds": ("policy", "unknown")}, "bc", "", "who acted is unknown"),
+        ({"certain_share": 0.4}, "bc", "", "40% of the choices have log-probability 0"),
+        ({"forged": ("too small",)}, "bc", "", "the audit failed: too small"),
+        ({"unknown_log_probs": 3}, "bc", "", "3 of 1000 log-probabilities are unknown"),
+        ({"unknown_values": 1}, "bc", "", "the values of 1 rows are unknown"),
     ],
 )
-def test_each_capture_gets_what_is_sound(changes, auto, reason):
+def test_each_capture_gets_what_is_sound(changes, auto, sound, reason):
+    """Every objective on every kind of capture: obeyed or refused, with what to use instead."""
     evidence = SOUND._replace(**changes)
     chosen = choose_objective(evidence)
-    assert chosen.name == auto
-    assert not chosen.biased
-    assert bool(chosen.reasons) == (auto == "bc")
-    assert choose_objective(evidence, "bc").name == "bc"
-    if reason is None:
-        assert choose_objective(evidence, "ppo").name == "ppo"
-        return
-    with pytest.raises(TrainingError, match=f"(?s){reason}.*use bc"):
-        choose_objective(evidence, "ppo")
+    assert (chosen.name, chosen.requested, chosen.biased) == (auto, "auto", False)
+    assert bool(chosen.reasons) == (auto != "ppo")
+    for name in OBJECTIVES:
+        if name in ("awr", "bc", "ppo_bc") or name in sound.split():
+            verdict = choose_objective(evidence, name)
+            assert (verdict.name, verdict.reasons, verdict.biased) == (name, (), False)
+            continue
+        with pytest.raises(TrainingError, match=f"(?s){name} on this.*{reason}.*use ") as refusal:
+            choose_objective(evidence, name)
+        instead = [*sound.split(), "awr", "bc"]
+        assert f"use {', '.join(instead)} (or auto)" in str(refusal.value)
 
 
 @pytest.mark.parametrize("changes", [{"kinds": ("script",)}, {"certain_share": 1.0}, {"ess": 0.01}])
@@ -74,9 +82,11 @@ def test_missing_numbers_cannot_be_accepted(changes):
     assert "accept the bias" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["decoupled_ppo", "awr", "PPO", ""])
+@pytest.mark.parametrize("name", ["decoupled", "PPO", ""])
 def test_other_objectives_do_not_exist(name):
-    with pytest.raises(TrainingError, match="does not exist; there are: ppo, bc, and auto"):
+    with pytest.raises(
+        TrainingError, match=r"does not exist; there are: ppo, decoupled_ppo, .*and auto"
+    ):
         choose_objective(SOUND, name)
 
 

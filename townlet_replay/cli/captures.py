@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from townlet_replay.cli.audit import audit
+
 app = typer.Typer(help="Look into captures and check them.", no_args_is_help=True)
+app.command()(audit)
 
 Where = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -71,7 +71,10 @@ def train(
         Path | None, typer.Option(help="Capture to train on.", rich_help_panel=DATA)
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="auto, ppo or bc.", rich_help_panel=DATA)
+        str | None,
+        typer.Option(
+            help="auto, ppo, decoupled_ppo, vtrace_ppo, awr, bc or ppo_bc.", rich_help_panel=DATA
+        ),
     ] = None,
     accept_bias: Annotated[
         bool, typer.Option(help="Train an unsound pair, marked.", rich_help_panel=DATA)
@@ -182,6 +185,7 @@ def train(
         },
         # Cloning counts its passes itself; 0 is refused once, above.
         "bc": {"epochs": epochs or None},
+        "awr": {"epochs": epochs or None},
         "replay": {
             "shuffle": replay_shuffle,
             "seed": replay_seed,

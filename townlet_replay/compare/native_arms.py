@@ -8,8 +8,10 @@ from townlet_replay.compare.course import Course, Watch, rows_of
 from townlet_replay.compare.exam import Examiner
 from townlet_replay.compare.results import Point, Run, Stage
 from townlet_replay.dataset import ReplayDataset
+from townlet_replay.errors import TrainingError
 from townlet_replay.policy.network import TownletNetwork
-from townlet_replay.training.harness import TrainingHarness, judge
+from townlet_replay.training.harness import TrainingHarness
+from townlet_replay.training.judging import judge
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 
@@ -57,6 +59,11 @@ def start_on_capture(
         TrainingError: The objective that the settings insist on is unsound on the capture.
     """
     config = course.with_seed(seed)
+    if config.objective not in ("auto", "ppo", "bc"):
+        raise TrainingError(
+            f"objective {config.objective!r}: expected auto, ppo or bc in a comparison, whose arms "
+            "are trained alike by both learners"
+        )
     harness = TrainingHarness(config)
     verdict = judge(capture, config.objective, harness.network, accept_bias=config.accept_bias)
     bias = " against the reasons, which biases it" if verdict.biased else ""

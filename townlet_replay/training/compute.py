@@ -19,7 +19,7 @@ from townlet_replay.rollout import Rollout
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.fused import FusedPPO
 from townlet_replay.training.live import Actor
-from townlet_replay.training.ppo import UpdateStats, make_optimizer, ppo_update
+from townlet_replay.training.ppo import Aim, UpdateStats, make_optimizer, ppo_update
 from townlet_replay.training.torch_settings import fast_products, keep_freed_memory, torch_threads
 
 _LOG = logging.getLogger(__name__)
@@ -90,12 +90,24 @@ class Computing:
         self._fused.refresh()
         return FusedActor(self._fused, seed)
 
-    def update(self, rollout: Rollout, rng: np.random.Generator) -> UpdateStats:
-        """Train on one rollout; see ``ppo_update``."""
+    def update(
+        self, rollout: Rollout, rng: np.random.Generator, aim: Aim | None = None
+    ) -> UpdateStats:
+        """Train on one rollout; see ``ppo_update``.
+
+        Raises:
+            TrainingError: As ``ppo_update``, or an ``aim`` while computing is fused.
+        """
         with self.session():
             if self._learner is not None:
+                if aim is not None:
+                    raise TrainingError(
+                        "compute 'fused': expected objective ppo or bc, found another one; set "
+                        "compute autograd (or auto)"
+                    )
                 return self._learner.update(rollout, rng)
-            return ppo_update(self._network, self.optimizer, rollout, self._config.ppo, rng)
+            settings = self._config.ppo
+            return ppo_update(self._network, self.optimizer, rollout, settings, rng, aim)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -12,7 +12,11 @@ from townlet_env.config.load import Source, configs_dir, merge, validate
 from townlet_env.config.safe_yaml import read_yaml
 from townlet_replay.policy.fused_net import Precision
 from townlet_replay.policy.network import NetworkConfig
+from townlet_replay.training.awr import AWRConfig
 from townlet_replay.training.bc import BCConfig
+from townlet_replay.training.demonstration import DemonstrationConfig
+from townlet_replay.training.objectives import ObjectiveName
+from townlet_replay.training.off_policy import OffPolicyConfig
 from townlet_replay.training.ppo import PPOConfig
 from townlet_replay.training.settings import AtLeastOne, Settings
 
@@ -88,7 +92,7 @@ class TrainConfig(Settings):
     learner: Learner = "native"
     seed: int = Field(0, ge=0, description="of weights, sampling, minibatches and episodes")
     epochs: AtLeastOne = Field(10, description="passes over a capture")
-    objective: Literal["auto", "ppo", "bc"] = Field(
+    objective: Literal["auto", ObjectiveName] = Field(
         "auto", description="auto takes what is sound on the capture"
     )
     accept_bias: bool = Field(False, description="train an unsound pair, and mark every output")
@@ -99,7 +103,10 @@ class TrainConfig(Settings):
     device: Annotated[str, AfterValidator(_is_there)] = "cpu"
     network: NetworkConfig = NetworkConfig()
     ppo: PPOConfig = PPOConfig()
+    off_policy: OffPolicyConfig = OffPolicyConfig()
     bc: BCConfig = BCConfig()
+    awr: AWRConfig = AWRConfig()
+    demonstration: DemonstrationConfig = DemonstrationConfig()
     replay: ReplaySettings = ReplaySettings()
     rollout: RolloutSettings = RolloutSettings()
     live: LiveSettings = LiveSettings()

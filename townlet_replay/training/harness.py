@@ -5,6 +5,7 @@ One network and one optimizer serve a harness for its whole life, whatever it is
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,20 +30,33 @@ from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMetrics
+from townlet_replay.training.awr import run_awr
 from townlet_replay.training.bc import BCResult, run_bc
 from townlet_replay.training.compute import Computing
 from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.demonstration import Demonstration
 from townlet_replay.training.epoch_log import EpochLog
+from townlet_replay.training.judging import intents, judge
 from townlet_replay.training.live import LiveCollector
-from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
-from townlet_replay.training.ppo import UpdateStats
-from townlet_replay.training.records import DataMode, Progress, bc_record, check_moved, ppo_record
+from townlet_replay.training.objectives import MIN_ESS, Objective
+from townlet_replay.training.off_policy import decoupled_aim, vtrace_aim
+from townlet_replay.training.ppo import Aim, UpdateStats, estimate
+from townlet_replay.training.records import (
+    DataMode,
+    Progress,
+    awr_record,
+    bc_record,
+    check_moved,
+    ppo_record,
+)
 from townlet_replay.training.rollout_buffer import RolloutBuffer
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 Baselines = Mapping[str, Any]
 Watch = Callable[[EpochRecord], None]
 _NO_BASELINES: Baselines = {}
+# What the updates of a pass aim at; plain PPO at what the rollout says.
+_AIMS = {"decoupled_ppo": decoupled_aim, "vtrace_ppo": vtrace_aim}
 
 
 class TrainingResult(NamedTuple):
@@ -123,6 +137,13 @@ class TrainingHarness:
         objective = self._judge(dataset)
         if objective.name == "bc":
             return self.run_bc(dataset)
+        if objective.name == "awr":
+            return self.run_awr(dataset)
+        if objective.name == "ppo_bc":
+            raise TrainingError(
+                "objective 'ppo_bc': expected mode mixed, found replay; it imitates a capture "
+                "while PPO learns from its own rollouts"
+            )
         for _ in range(self.config.epochs if epochs is None else epochs):
             self._replay_epoch(dataset, "replay")
         return self.result()
@@ -134,11 +155,11 @@ class TrainingHarness:
         before = time.perf_counter()
         rollout = pack(samples)
         result = run_bc(
-            self.network, rollout, self.config.bc, self._rng, intent_actions=_intents(samples)
+            self.network, rollout, self.config.bc, self._rng, intent_actions=intents(samples)
         )
         seconds = (time.perf_counter() - before) / len(result.epochs)
         for epoch in result.epochs:
-            self._count(result.rows)
+            self.steps += result.rows
             progress = self._progress("replay", 0, seconds, self.config.bc.learning_rate)
             self._book(
                 bc_record(epoch, result.rows, progress, dataset.baselines(), dataset.metrics)
@@ -146,6 +167,25 @@ class TrainingHarness:
         # PPO's moments would push weights that are no longer there.
         self.computing.renew_optimizer()
         self._cloning = result
+        return self.result()
+
+    def run_awr(self, dataset: ReplayDataset) -> TrainingResult:
+        """Imitate a capture, the more the better it turned out; values are fitted first."""
+        self._check_fit(dataset)
+        samples = [dataset.sample(position) for position in range(dataset.count)]
+        before = time.perf_counter()
+        epochs = run_awr(
+            self.network,
+            lambda: pack([self._revalued(sample) for sample in samples]),
+            self.config.awr,
+            self._rng,
+        )
+        seconds = (time.perf_counter() - before) / len(epochs)
+        for epoch in epochs:
+            self.steps += epoch.rows
+            progress = self._progress("replay", 0, seconds, self.config.awr.learning_rate)
+            self._book(awr_record(epoch, progress, dataset.baselines(), dataset.metrics))
+        self.computing.renew_optimizer()
         return self.result()
 
     def capture_rollout(
@@ -183,16 +223,28 @@ class TrainingHarness:
     def run_mixed(self, dataset: ReplayDataset) -> TrainingResult:
         """Learn from a capture and from own rollouts in turn, with one network throughout.
 
-        A capture fit for PPO is passed over in every cycle; one that can only be cloned warms the
-        network up before the first.
+        A capture fit for PPO is passed over in every cycle; one that can only be imitated warms the
+        network up before the first. With ``ppo_bc`` it is imitated beside PPO, less and less.
         """
-        if self._judge(dataset).name == "bc":
+        name = self._judge(dataset).name
+        if name == "bc":
             self.run_bc(dataset)
-        for _ in range(self.config.rollout.cycles):
-            if self._objective is not None and self._objective.name == "ppo":
+        elif name == "awr":
+            self.run_awr(dataset)
+        demonstration = self._demonstration(dataset) if name == "ppo_bc" else None
+        cycles = self.config.rollout.cycles
+        for done in range(cycles):
+            if name in MIN_ESS:
                 self._replay_epoch(dataset, "mixed")
-            self._rollout_cycle(None, "mixed")
+            if demonstration is not None:
+                demonstration.weight = self.config.demonstration.weight_at(done, cycles)
+            self._rollout_cycle(None, "mixed", demonstration)
         return self.result()
+
+    def _demonstration(self, dataset: ReplayDataset) -> Demonstration:
+        samples = [dataset.sample(position) for position in range(dataset.count)]
+        shown = pack(samples)._replace(actions=intents(samples))
+        return Demonstration(self.network, shown, self.config.ppo.minibatch_size, self._rng)
 
     def run_live(self, steps: int | None = None) -> TrainingResult:
         """Step the town and update on every rollout, until ``steps`` agent steps are made."""
@@ -279,30 +331,46 @@ class TrainingHarness:
 
     def _replay_epoch(self, dataset: ReplayDataset, mode: DataMode) -> None:
         before = time.perf_counter()
-        batches = dataset.batches(self.epoch, self._valued)
-        stats = [self._update(rollout) for rollout in batches]
+        aim_of = _AIMS.get("" if self._objective is None else self._objective.name)
+        stats = []
+        if aim_of is None:
+            stats = [self._update(rows) for rows in dataset.batches(self.epoch, self._valued)]
+        else:
+            ppo, limits = self.config.ppo, self.config.off_policy
+            # A batch is valued when its turn comes, by the network that the last one left.
+            for rows in dataset.batches(self.epoch, self._revalued):
+                stats.append(self._update(rows, aim_of(self.network, rows, ppo, limits)))
         self._book_ppo(stats, (mode, 0, before), dataset.baselines(), dataset.metrics)
 
     def _valued(self, sample: ReplaySample) -> ReplaySample:
         """Fill in values that no critic gave; the recorded log-probs stay."""
         return self.runtime.annotate(sample) if np.isnan(sample.value_preds).any() else sample
 
-    def _rollout_cycle(self, ticks: int | None, mode: DataMode) -> None:
+    def _revalued(self, sample: ReplaySample) -> ReplaySample:
+        """Replace the values of whoever watched by the learner's own."""
+        unknown = np.full_like(sample.value_preds, np.nan)
+        return self.runtime.annotate(dataclasses.replace(sample, value_preds=unknown))
+
+    def _rollout_cycle(
+        self, ticks: int | None, mode: DataMode, demonstration: Demonstration | None = None
+    ) -> None:
         before = time.perf_counter()
         keep = self.config.rollout.save_dir
         folder = None if keep is None else keep / f"cycle_{self.cycle + 1:03d}"
         buffer = self.capture_rollout(ticks, folder)
         self.cycle += 1
         self.live_steps += buffer.rows
-        stats = [self._update(buffer.rollout())]
+        rollout = buffer.rollout()
+        aim = None
+        if demonstration is not None and demonstration.weight > 0.0:
+            estimates = estimate(rollout, self.config.ppo)
+            aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
+        stats = [self._update(rollout, aim)]
         self._book_ppo(stats, (mode, buffer.ticks, before), _NO_BASELINES, buffer.metrics)
 
-    def _update(self, rollout: Rollout) -> UpdateStats:
+    def _update(self, rollout: Rollout, aim: Aim | None = None) -> UpdateStats:
         self.steps += len(rollout.actions)
-        return self.computing.update(rollout, self._rng)
-
-    def _count(self, rows: int) -> None:
-        self.steps += rows
+        return self.computing.update(rollout, self._rng, aim)
 
     def _book_ppo(
         self,
@@ -330,44 +398,3 @@ class TrainingHarness:
         self._log.write(record)
         if self._watch is not None:
             self._watch(record)
-
-
-def judge(
-    dataset: ReplayDataset,
-    objective: str,
-    network: TownletNetwork | None = None,
-    *,
-    accept_bias: bool = False,
-) -> Objective:
-    """Decide which objective is sound on a capture; of a streamed one the first batch tells.
-
-    Args:
-        dataset: The capture.
-        objective: What was asked for: auto, ppo or bc.
-        network: The learner; it also values what no critic watched. None: values must be there.
-        accept_bias: Train an unsound pair, marked.
-
-    Raises:
-        TrainingError: The objective asked for is unsound on this capture.
-    """
-    if dataset.config.streaming:
-        rollout = next(dataset.batches(0))
-    else:
-        samples = [dataset.sample(position) for position in range(dataset.count)]
-        rollout = pack(samples, use_masks=dataset.config.use_masks)
-    kinds = [meta.behaviour.kind for meta in dataset.metas]
-    if network is not None:
-        # No critic watched: the learner's own values stand in, as they will in training.
-        rollout = rollout._replace(
-            values=np.nan_to_num(rollout.values),
-            bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
-        )
-    evidence = gather_evidence(rollout, kinds, network)
-    return choose_objective(evidence, objective, accept_bias=accept_bias)
-
-
-def _intents(samples: Sequence[ReplaySample]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return what was meant: the intent of a noisy script where recorded, else the action."""
-    return np.concatenate(
-        [sample.extras.get("intent_actions", sample.actions).astype(np.int64) for sample in samples]
-    )

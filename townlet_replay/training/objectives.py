@@ -10,21 +10,22 @@ training (TRAINING, "Behaviour decides what is sound").
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import torch
 
 from townlet_replay.errors import TrainingError
-from townlet_replay.policy.masked import evaluate
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.rollout import Rollout
 from townlet_replay.sidecar import BehaviourKind
-from townlet_replay.training.batches import row_chunks, to_batch
+from townlet_replay.training.off_policy import log_probs_of
 
-OBJECTIVES = ("ppo", "bc")
-# Below this effective sample size a ratio objective lives on a handful of rows.
-MIN_ESS = 0.3
+ObjectiveName = Literal["ppo", "decoupled_ppo", "vtrace_ppo", "awr", "bc", "ppo_bc"]
+OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
+# Below these effective sample sizes a ratio objective lives on a handful of rows.
+MIN_ESS = {"ppo": 0.3, "decoupled_ppo": 0.1, "vtrace_ppo": 0.3}
+# From here on a policy's capture is as good as fresh, and auto takes plain ppo.
+FRESH_ESS = 0.9
 # Share of certain choices, where there was a choice, that marks log-probabilities as made up.
 MAX_CERTAIN_SHARE = 0.01
 
@@ -38,20 +39,24 @@ class Evidence(NamedTuple):
     certain_share: float  # of the rows with a choice: log-probability 0
     unknown_values: int  # rows whose value, or bootstrap value, is NaN
     ess: float | None  # of the learner's initial ratios, in (0, 1]; None: not measured
+    forged: tuple[str, ...] = ()  # what the audit holds against the log-probabilities
 
 
 class Objective(NamedTuple):
     """The verdict, to be written into every output of the run."""
 
-    name: Literal["ppo", "bc"]
+    name: ObjectiveName
     requested: str
-    reasons: tuple[str, ...]  # what speaks against ppo on this capture
+    reasons: tuple[str, ...]  # what speaks against it; with auto: against ppo
     biased: bool  # trained against these reasons
     ess: float | None
 
 
 def gather_evidence(
-    rollout: Rollout, kinds: Iterable[BehaviourKind], network: TownletNetwork | None = None
+    rollout: Rollout,
+    kinds: Iterable[BehaviourKind],
+    network: TownletNetwork | None = None,
+    forged: tuple[str, ...] = (),
 ) -> Evidence:
     """Look at a rollout before training on it.
 
@@ -59,6 +64,7 @@ def gather_evidence(
         rollout: packed segments.
         kinds: ``meta.behaviour.kind`` of the samples in it.
         network: the learner; None leaves the effective sample size unmeasured.
+        forged: ``reasons`` of the audit of these samples.
 
     Raises:
         TrainingError: the rollout does not fit the network.
@@ -76,23 +82,17 @@ def gather_evidence(
         certain_share=float((log_probs[choice] == 0.0).mean()) if choice.any() else 0.0,
         unknown_values=int(unknown_values.sum()),
         ess=initial_ess(network, rollout) if network is not None and known else None,
+        forged=forged,
     )
 
 
-@torch.no_grad()
 def initial_ess(network: TownletNetwork, rollout: Rollout) -> float:
     """Return ``(sum w)^2 / (N sum w^2)`` of the ratios ``w = pi / mu`` (Kish 1965), in (0, 1].
 
     Raises:
         TrainingError: the rollout does not fit the network.
     """
-    batch = to_batch(network, rollout)
-    log_ratios = []
-    for rows in row_chunks(len(rollout.actions)):
-        part = batch.rows(rows)
-        logits, _ = network(part.observations)
-        log_ratios.append(evaluate(logits, part.mask, part.actions).log_probs.cpu().numpy())
-    log_ratio = np.concatenate(log_ratios).astype(np.float64) - rollout.old_log_probs
+    log_ratio = log_probs_of(network, rollout).astype(np.float64) - rollout.old_log_probs
     weights = np.exp(log_ratio - log_ratio.max())  # a common factor cancels
     size = float(weights.sum()) ** 2 / (len(weights) * float((weights**2).sum()))
     return min(size, 1.0)
@@ -105,7 +105,8 @@ def choose_objective(
 
     Args:
         evidence: from :func:`gather_evidence`.
-        requested: ``"auto"`` takes ``ppo`` where nothing speaks against it and ``bc`` elsewhere.
+        requested: ``"auto"`` takes ``ppo`` for a fresh policy's capture, ``decoupled_ppo`` for that
+            of a policy not too far away, and ``bc`` for anything else.
         accept_bias: train an unsound pair all the same; the verdict is marked ``biased``. Numbers
             that are missing stay missing: those pairs are refused even so.
 
@@ -115,26 +116,49 @@ def choose_objective(
     if requested not in ("auto", *OBJECTIVES):
         raise TrainingError(
             f"objective {requested!r} does not exist; there are: {', '.join(OBJECTIVES)}, "
-            "and auto, which picks the sound one of them"
+            "and auto, which picks a sound one of them"
         )
-    missing, unsound = _missing(evidence), _unsound(evidence)
+    if requested == "auto":
+        return _pick(evidence)
+    name: ObjectiveName = next(name for name in get_args(ObjectiveName) if name == requested)
+    missing, unsound = _missing(evidence, name), _unsound(evidence, name)
     reasons = (*missing, *unsound)
-    if requested == "auto" and not reasons and evidence.kinds != ("policy",):
-        reasons = (f"it shows {', '.join(evidence.kinds)}, not a policy: clone that first",)
-    if requested == "bc" or (requested == "auto" and reasons):
-        return Objective("bc", requested, reasons, biased=False, ess=evidence.ess)
-    if not reasons:
-        return Objective("ppo", requested, reasons, biased=False, ess=evidence.ess)
-    if missing or not accept_bias:
-        remedy = "use bc (or auto), then train live"
-        if not missing:
-            remedy += "; or accept the bias, which marks every output"
-        raise TrainingError(f"ppo on this capture is not sound: {'; '.join(reasons)}. {remedy}")
-    return Objective("ppo", requested, reasons, biased=True, ess=evidence.ess)
+    if reasons and (missing or not accept_bias):
+        raise TrainingError(_refusal(evidence, name, reasons, overridable=not missing))
+    return Objective(name, requested, reasons, biased=bool(reasons), ess=evidence.ess)
 
 
-def _missing(evidence: Evidence) -> tuple[str, ...]:
+def _pick(evidence: Evidence) -> Objective:
+    against = (*_missing(evidence, "ppo"), *_unsound(evidence, "ppo"))
+    if evidence.kinds != ("policy",):
+        against = against or (
+            f"it shows {', '.join(evidence.kinds)}, not a policy: clone that first",
+        )
+        return Objective("bc", "auto", against, biased=False, ess=evidence.ess)
+    if not against and (evidence.ess is None or evidence.ess >= FRESH_ESS):
+        return Objective("ppo", "auto", (), biased=False, ess=evidence.ess)
+    if _is_sound(evidence, "decoupled_ppo"):
+        stale = f"the effective sample size is {evidence.ess:.3f}, below {FRESH_ESS}: not fresh"
+        return Objective("decoupled_ppo", "auto", against or (stale,), False, evidence.ess)
+    return Objective("bc", "auto", against, biased=False, ess=evidence.ess)
+
+
+def _is_sound(evidence: Evidence, name: str) -> bool:
+    return not _missing(evidence, name) and not _unsound(evidence, name)
+
+
+def _refusal(evidence: Evidence, name: str, reasons: tuple[str, ...], *, overridable: bool) -> str:
+    others = [other for other in MIN_ESS if other != name and _is_sound(evidence, other)]
+    remedy = f"use {', '.join([*others, 'awr', 'bc'])} (or auto), then train live"
+    if overridable:
+        remedy += "; or accept the bias, which marks every output"
+    return f"{name} on this capture is not sound: {'; '.join(reasons)}. {remedy}"
+
+
+def _missing(evidence: Evidence, name: str) -> tuple[str, ...]:
     """Reasons that nothing can override."""
+    if name not in MIN_ESS:
+        return ()
     reasons = []
     if evidence.unknown_log_probs:
         reasons.append(
@@ -148,8 +172,10 @@ def _missing(evidence: Evidence) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _unsound(evidence: Evidence) -> tuple[str, ...]:
+def _unsound(evidence: Evidence, name: str) -> tuple[str, ...]:
     """Reasons that make the result wrong, not impossible."""
+    if name not in MIN_ESS:
+        return ()
     reasons = []
     if "script" in evidence.kinds:
         reasons.append("a deterministic script acted, which has no probabilities to compare with")
@@ -160,9 +186,10 @@ def _unsound(evidence: Evidence) -> tuple[str, ...]:
             f"{evidence.certain_share:.0%} of the choices have log-probability 0: a deterministic "
             "actor supports no ratio"
         )
-    if evidence.ess is not None and evidence.ess < MIN_ESS:
+    reasons.extend(f"the audit failed: {reason}" for reason in evidence.forged)
+    if evidence.ess is not None and evidence.ess < MIN_ESS[name]:
         reasons.append(
-            f"the effective sample size is {evidence.ess:.3f}, below {MIN_ESS}: the learner is too "
-            "far from who acted"
+            f"the effective sample size is {evidence.ess:.3f}, below {MIN_ESS[name]}: the learner "
+            "is too far from who acted"
         )
     return tuple(reasons)

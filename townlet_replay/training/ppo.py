@@ -28,6 +28,7 @@ from townlet_replay.training.batches import (
     minibatches,
     to_batch,
 )
+from townlet_replay.training.figures import correlation, explained_variance
 from townlet_replay.training.gae import Advantages, gae
 from townlet_replay.training.settings import AtLeastOne, Settings
 
@@ -126,6 +127,22 @@ class Stepper(Protocol):
         """
 
 
+class Auxiliary(Protocol):
+    """Something else that is to be learnt meanwhile, such as a demonstration."""
+
+    def loss(self) -> Tensor:
+        """Return a scalar that is added to the loss of a minibatch."""
+
+
+class Aim(NamedTuple):
+    """What an update aims at, if not at what plain PPO makes of the rollout."""
+
+    anchors: NDArray[np.float32]  # (N,) log-probs that the ratios are taken to
+    estimates: Advantages
+    weights: NDArray[np.float32] | None = None  # (N,) of the rows in the policy's loss
+    auxiliary: Auxiliary | None = None
+
+
 class _Targets(NamedTuple):
     """What a minibatch is trained towards, ``(N,)`` each."""
 
@@ -133,9 +150,16 @@ class _Targets(NamedTuple):
     old_values: Tensor
     advantages: Tensor
     returns: Tensor
+    weights: Tensor | None
 
     def rows(self, index: Tensor) -> _Targets:
-        return _Targets(*(tensor[index] for tensor in self))
+        return _Targets(
+            self.old_log_probs[index],
+            self.old_values[index],
+            self.advantages[index],
+            self.returns[index],
+            None if self.weights is None else self.weights[index],
+        )
 
 
 def make_optimizer(
@@ -159,6 +183,7 @@ def ppo_update(
     rollout: Rollout,
     config: PPOConfig,
     rng: np.random.Generator,
+    aim: Aim | None = None,
 ) -> UpdateStats:
     """Train ``network`` in place on one rollout.
 
@@ -171,6 +196,7 @@ def ppo_update(
         rollout: packed segments with log-probabilities and values of who acted.
         config: settings.
         rng: draws one permutation of the rows per epoch.
+        aim: other anchors, weights and estimates than the rollout's own.
 
     Raises:
         TrainingError: the rollout has unknown log-probabilities or values, actions against their
@@ -180,16 +206,22 @@ def ppo_update(
     check_known(rollout)
     batch = to_batch(network, rollout)
     check_legal(rollout)
-    estimates = estimate(rollout, config)
+    if aim is None:
+        aim = Aim(rollout.old_log_probs, estimate(rollout, config))
     targets = _Targets(
-        *(
-            torch.tensor(array, dtype=torch.float32, device=network.device)
-            for array in (rollout.old_log_probs, rollout.values, *estimates)
-        )
+        _column(aim.anchors, network),
+        _column(rollout.values, network),
+        _column(aim.estimates.advantages, network),
+        _column(aim.estimates.returns, network),
+        None if aim.weights is None else _column(aim.weights, network),
     )
-    stepper = _Autograd(network, optimizer, batch, targets, config)
+    stepper = _Autograd(network, optimizer, (batch, targets), config, aim.auxiliary)
     passes = pass_over(len(rollout.actions), stepper, config, rng)
-    return summary(rollout, estimates, passes)
+    return summary(rollout, aim.estimates, passes)
+
+
+def _column(array: NDArray[Any], network: TownletNetwork) -> Tensor:
+    return torch.tensor(array, dtype=torch.float32, device=network.device)
 
 
 class _Autograd:
@@ -199,20 +231,23 @@ class _Autograd:
         self,
         network: TownletNetwork,
         optimizer: torch.optim.Optimizer,
-        batch: Batch,
-        targets: _Targets,
+        data: tuple[Batch, _Targets],
         config: PPOConfig,
+        auxiliary: Auxiliary | None,
     ) -> None:
         self._network = network
         self._optimizer = optimizer
-        self._batch = batch
-        self._targets = targets
+        self._batch, self._targets = data
         self._config = config
+        self._auxiliary = auxiliary
         self._loss = torch.tensor(0.0)
 
     def judge(self, index: Tensor) -> Figures:
         batch, targets = self._batch.rows(index), self._targets.rows(index)
         self._loss, figures = _loss(self._network, batch, targets, self._config)
+        if self._auxiliary is not None:
+            self._loss = self._loss + self._auxiliary.loss()
+            figures = figures._replace(total=self._loss.item())
         return figures
 
     def step(self, figures: Figures) -> float:
@@ -305,7 +340,8 @@ def _loss(
         advantages = (advantages - advantages.mean()) / (advantages.std() + ADVANTAGE_EPS)
     ratio = torch.exp(log_probs - targets.old_log_probs)
     clipped = torch.clamp(ratio, 1 - config.clip_range, 1 + config.clip_range)
-    policy = -torch.min(advantages * ratio, advantages * clipped).mean()
+    gains = torch.min(advantages * ratio, advantages * clipped)
+    policy = -(gains if targets.weights is None else targets.weights * gains).mean()
     value = functional.mse_loss(targets.returns, _near_old(values, targets, config.clip_range_vf))
     entropy = -torch.mean(entropies)
     total = policy + config.ent_coef * entropy + config.vf_coef * value
@@ -361,21 +397,3 @@ def summary(rollout: Rollout, estimates: Advantages, passes: Passes) -> UpdateSt
         epochs_completed=epochs_completed,
         stopped_early=len(norms) < len(figures),
     )
-
-
-def explained_variance(values: NDArray[Any], returns: NDArray[Any]) -> float:
-    """Return ``1 - Var(returns - values) / Var(returns)``; NaN if the returns are constant."""
-    exact = returns.astype(np.float64)
-    variance = float(exact.var())
-    if variance == 0.0:
-        return np.nan
-    return 1.0 - float((exact - values.astype(np.float64)).var()) / variance
-
-
-def correlation(left: NDArray[Any], right: NDArray[Any]) -> float:
-    """Return Pearson's correlation of two rows of numbers; NaN if one of them is constant."""
-    a, b = left.astype(np.float64), right.astype(np.float64)
-    spread = float(a.std() * b.std())
-    if spread == 0.0:
-        return np.nan
-    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread

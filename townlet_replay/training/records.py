@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from townlet_replay.errors import TrainingError
 from townlet_replay.sidecar import SampleMetrics
+from townlet_replay.training.awr import AWREpoch
 from townlet_replay.training.bc import BCEpoch
 from townlet_replay.training.ppo import UpdateStats
 from townlet_replay.training.telemetry_schema import EpochRecord
@@ -102,6 +103,27 @@ def bc_record(
         updates=epoch.minibatches,
         transitions=rows,
         loss_policy=epoch.nll,
+        loss_value=epoch.loss_value,
+        loss_entropy=-epoch.entropy,
+        grad_norm=epoch.grad_norm,
+        batch_entropy_mean=epoch.entropy,
+    )
+
+
+def awr_record(
+    epoch: AWREpoch,
+    progress: Progress,
+    baselines: Mapping[str, Any],
+    samples: Iterable[SampleMetrics],
+) -> EpochRecord:
+    """Return the record of one pass of AWR; ``loss_policy`` is its weighted cross-entropy."""
+    return EpochRecord(
+        **progress.fields(),
+        **baselines,
+        **town_figures(list(samples)),
+        updates=epoch.minibatches,
+        transitions=epoch.rows,
+        loss_policy=epoch.loss_policy,
         loss_value=epoch.loss_value,
         loss_entropy=-epoch.entropy,
         grad_norm=epoch.grad_norm,

@@ -10,7 +10,8 @@ from townlet_env.config.load import load_scenario
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import TrainingError
 from townlet_replay.training.config import TrainConfig
-from townlet_replay.training.harness import TrainingHarness, Watch, judge
+from townlet_replay.training.harness import TrainingHarness, Watch
+from townlet_replay.training.judging import judge
 from townlet_replay.training.telemetry_schema import EpochRecord
 from townlet_replay.training.torch_settings import torch_threads
 
@@ -88,7 +89,7 @@ def train(config: TrainConfig, watch: Watch | None = None) -> RunReport:
 def total_work(config: TrainConfig) -> int:
     """Return what a progress bar counts to: passes, cycles, or live steps."""
     total: dict[str, int] = {
-        "replay": config.epochs,
+        "replay": config.awr.epochs if config.objective == "awr" else config.epochs,
         "bc": config.bc.epochs,
         "rollout": config.rollout.cycles,
         "mixed": config.rollout.cycles,
@@ -212,8 +213,11 @@ def _check_sb3(config: TrainConfig) -> None:
             f"{learner}: expected compute auto or strict_sb3 in f32, found "
             f"{config.compute.mode!r} in {config.compute.precision}; the native learner knows them"
         )
-    if config.objective == "bc":
-        raise TrainingError(f"{learner}: expected objective ppo, found 'bc'; clone with native")
+    if config.objective not in ("auto", "ppo"):
+        raise TrainingError(
+            f"{learner}: expected objective ppo, found {config.objective!r}; the native learner "
+            "knows the others"
+        )
     if config.resume is not None:
         raise TrainingError(
             f"{learner}: expected a new run, found a checkpoint to resume; the native learner can, "
