@@ -13,6 +13,7 @@ from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS, WINDOW
 from townlet_env.sim.ids import COMPONENT_COUNT, EVENT_NAMES, NONE
 from townlet_env.sim.plan import Plan, resident_name
+from townlet_env.sim.rules import RULES
 from townlet_env.sim.snapshot import Snapshot, digest, restore_grid, take
 from townlet_env.sim.state import Records, Views, allocate, outcome_dtype, world_dtype
 from townlet_env.sim.tick import open_worlds, step_worlds
@@ -40,6 +41,8 @@ class WorldBatch:
         views: ``map`` (W, N, C, 11, 11) uint8, ``features`` (W, N, F) float32 and ``action_mask``
             (W, N, A) int8 of the present state, overwritten by every step.
         worlds: (W,) world records. Read them; only kernels write.
+        outcomes: (W,) outcome records of the last step, likewise.
+        grids: (W, H + 10, W + 10) cell words, likewise.
     """
 
     def __init__(self, plan: Plan, num_worlds: int, channels: int = len(MAP_CHANNELS)) -> None:
@@ -65,14 +68,15 @@ class WorldBatch:
         self._nothing = allocate(outcome_dtype(plan.capacity), 1)[0]  # before any tick
         # Plain views made once: field access and dispatch of a record array cost microseconds.
         outcomes = self.outcomes.view(np.ndarray)
-        self._tables = (self.worlds.view(np.ndarray), outcomes, plan.rules.view(np.ndarray))
+        rules = plan.rules.view(RULES, np.ndarray)  # the very dtype, also of an unpickled plan
+        self._tables = (self.worlds.view(np.ndarray), outcomes, rules)
         self._reward = outcomes["reward"][:, :n]
         self._terminated = outcomes["terminated"][:, :n]
         self._truncated = outcomes["truncated"][:, :n]
         self._illegal = outcomes["illegal"][:, :n]
         self._arrived = outcomes["arrived"][:, :n]
         self._alive = self.worlds.view(np.ndarray)["alive"][:, :n]
-        self._grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
+        self.grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
         self._orders = np.zeros((num_worlds, n), np.int32)
 
     def reset(self, seeds: Sequence[int], worlds: Sequence[int] | None = None) -> None:
@@ -89,7 +93,7 @@ class WorldBatch:
             self.worlds[w] = self.plan.template[0]
             self.worlds["seed"][w] = np.uint64(seed)
             self.outcomes[w] = self._nothing
-        self._grids[which] = self.plan.grid
+        self.grids[which] = self.plan.grid
         self._open(which, fresh=True)
 
     def step(self, actions: npt.ArrayLike) -> Step:
@@ -111,7 +115,7 @@ class WorldBatch:
             )
         # Huge numbers must stay out of range, not wrap around into a legal action.
         np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
-        step_worlds(*self._tables, self._orders, self._grids, self.plan.distance, self.views)
+        step_worlds(*self._tables, self._orders, self.grids, self.plan.distance, self.views)
         return Step(
             reward=self._reward.copy(),
             terminated=self._terminated.astype(np.bool_),
@@ -172,9 +176,9 @@ class WorldBatch:
         self.worlds[:] = snapshot.worlds
         self.outcomes[:] = self._nothing
         for w in range(self.num_worlds):
-            restore_grid(self.plan, self.worlds[w], self._grids[w])
+            restore_grid(self.plan, self.worlds[w], self.grids[w])
         self._open(np.arange(self.num_worlds), fresh=False)
 
     def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
         distance = self.plan.distance
-        open_worlds(*self._tables, self._grids, distance, self.views, which, fresh)
+        open_worlds(*self._tables, self.grids, distance, self.views, which, fresh)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, PERTURBATION_COUNT
-from townlet_env.sim.state import MAX_KINDS
+from townlet_env.sim.state import MAX_KINDS, record
 
 Rules: TypeAlias = Any  # one record of RULES
 
@@ -20,7 +20,7 @@ MAX_TIMES = 8  # set times per perturbation
 _I8, _I16, _I32, _U8, _F32 = np.int8, np.int16, np.int32, np.uint8, np.float32
 _K, _A, _P = (MAX_KINDS,), (MAX_AFFORDANCES,), (PERTURBATION_COUNT,)
 
-RULES: np.dtype[np.void] = np.dtype(
+RULES: np.dtype[np.void] = record(
     [
         ("max_ticks", _I32),  # ticks of an episode
         # vocabulary, rules 4
@@ -153,6 +153,5 @@ RULES: np.dtype[np.void] = np.dtype(
         # clock: the same bits on every machine, whatever its maths library
         ("day_sin", _F32, (MINUTES_PER_DAY,)),
         ("day_cos", _F32, (MINUTES_PER_DAY,)),
-    ],
-    align=True,
+    ]
 )
