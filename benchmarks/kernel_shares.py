@@ -3,8 +3,8 @@
 The calls on the page ``townlet_env/sim/tick.py`` are taken one by one. Each becomes a compiled loop
 over all worlds, and a tick is lived by running these loops in the order of the page: worlds do not
 know of each other, so that this gives the same bits as ``WorldBatch.step``, which is checked. The
-clock is read between the loops, and the time of a loop that calls nothing is taken off. Figures are processor time on one core, and to be compared within
-one run.
+clock is read between the loops, and the time of a loop that calls nothing is taken off. Figures are
+processor time on one core, and to be compared within one run.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ class Town(NamedTuple):
 
 def stages() -> dict[str, Stage]:
     """Return a loop over all worlds for each call of ``tick`` and ``observe``, by kernel."""
-    found = {"nothing": _compiled("pass")}
+    found = {}
     for function in (page.tick, page.observe):
-        source = inspect.getsource(function.py_func)  # type: ignore[attr-defined]
+        source = inspect.getsource(inspect.unwrap(function))
         definition = ast.parse(textwrap.dedent(source)).body[0]
         assert isinstance(definition, ast.FunctionDef)
         for line in definition.body[1:]:  # behind the docstring
             assert isinstance(line, ast.Expr)
             assert isinstance(line.value, ast.Call)
             found[ast.unparse(line.value.func)] = _compiled(ast.unparse(line))
-    return found
+    return found | {"nothing": _compiled("pass")}
 
 
 def _compiled(call: str) -> Stage:

@@ -18,8 +18,9 @@ def tiled_town(columns: int, rows: int) -> TownConfig:
     costs more in a larger town is the price of its size alone.
     """
     home = load_scenario(HOME)
-    height, width = len(home.map.splitlines()), len(home.map.splitlines()[0])
-    line = "\n".join(part * columns for part in home.map.splitlines())
+    lines = (home.map or "").splitlines()
+    height, width = len(lines), len(lines[0])
+    line = "\n".join(part * columns for part in lines)
     changes: dict[str, Any] = {"map": "\n".join([line] * rows), "expect": []}
     changes |= {"objects": [], "residents": [], "jobs": {}}
     for copy in range(columns * rows):
