@@ -56,6 +56,33 @@ KEYS_1_1 = [
 ]
 
 
+KEYS_2 = [
+    "objective",
+    "biased",
+    "audit",
+    "epochs_completed",
+    "early_stops",
+    "ratio_mean",
+    "ratio_max",
+    "ess",
+    "ess_min",
+    "explained_variance",
+    "explained_variance_mc",
+    "value_bias",
+    "value_slope",
+    "entropy_normalised",
+    "legal_share",
+    "forced_share",
+    "illegal_mass",
+    "staleness_mean",
+    "staleness_max",
+    "collect_sec",
+    "update_sec",
+    "rows_per_sec",
+    "agents",
+]
+
+
 def epoch(number, **figures):
     figures = {"loss_total": 1 / number, "cycle_id": number // 4} | figures
     return EpochRecord(

@@ -48,7 +48,7 @@ def check_log(path, capture, epochs):
     """The log is valid, has a line per epoch, and states the capture's own figures."""
     report = validate_log(path)
     assert report.problems == ()
-    assert (report.records, report.versions) == (epochs, ("1.1",))
+    assert (report.records, report.versions) == (epochs, ("2",))
     metrics = json.loads((capture / "rollout_sample_metrics.json").read_text())
     samples = list(metrics["samples"].values())
     rows = sum(sample["timesteps"] for sample in samples)

@@ -29,6 +29,7 @@ class Rollout(NamedTuple):
     values: NDArray[np.float32]  # (N,) NaN without a critic
     bootstrap_values: NDArray[np.float32]  # (N,) V(final observation) where truncated, else 0
     segment_starts: NDArray[np.int64]  # (S,) first row of every segment, ascending from 0
+    segment_agents: tuple[str, ...] = ()  # (S,) who lived it; empty: the rows do not tell
 
 
 def pack(samples: Sequence[ReplaySample], *, use_masks: bool = True) -> Rollout:
@@ -73,6 +74,7 @@ def pack(samples: Sequence[ReplaySample], *, use_masks: bool = True) -> Rollout:
         values=np.concatenate([sample.value_preds[:-1] for sample in samples]),
         bootstrap_values=np.where(truncations, bootstrap, np.float32(0)),
         segment_starts=ends + 1 - rows,
+        segment_agents=tuple(sample.meta.agent_id for sample in samples),
     )
 
 
@@ -157,4 +159,12 @@ def concatenate(rollouts: Sequence[Rollout]) -> Rollout:
                 for rollout, offset in zip(rollouts, offsets, strict=True)
             ]
         ),
+        segment_agents=_agents(rollouts),
     )
+
+
+def _agents(rollouts: Sequence[Rollout]) -> tuple[str, ...]:
+    """Return who lived the segments, if all rollouts tell."""
+    if not all(rollout.segment_agents for rollout in rollouts):
+        return ()
+    return tuple(name for rollout in rollouts for name in rollout.segment_agents)

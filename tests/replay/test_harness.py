@@ -28,6 +28,7 @@ from townlet_replay.training.judging import judge
 from townlet_replay.training.records import town_figures
 from townlet_replay.training.run import train
 from townlet_replay.training.telemetry import read_log, validate_log
+from townlet_replay.training.tensorboard_log import TAGS
 
 SCENARIO = "kitchen_breakfast"
 
@@ -126,7 +127,7 @@ def test_version_1_of_the_log(tmp_path, capture):
     harness.run_ppo(dataset_of(capture))
     harness.close()
     assert validate_log(log["path"]).versions == ("1",)
-    with pytest.raises(TelemetryError, match=r"is a log of version 1, not 1\.1"):
+    with pytest.raises(TelemetryError, match=r"is a log of version 1, not 2"):
         TrainingHarness(config_of(telemetry={"path": log["path"]}))
 
 
@@ -195,7 +196,7 @@ def test_values_that_no_critic_gave_are_the_learner_s_own(script):
     expected = [harness.runtime.annotate(data.sample(k)).value_preds for k in range(data.count)]
     taken = []
     update = harness._update
-    harness._update = lambda rollout, aim=None: taken.append(rollout) or update(rollout, aim)
+    harness._update = lambda rollout, *rest: taken.append(rollout) or update(rollout, *rest)
     harness.run_ppo(data)
     (rollout,) = taken
     assert not np.isnan(rollout.values).any()
@@ -319,6 +320,8 @@ def test_a_training_file_and_what_wins_over_it(tmp_path):
 
 
 def test_what_a_learner_of_stable_baselines3_cannot_do_is_refused(tmp_path, capture, monkeypatch):
+    import stable_baselines3.common.logger  # noqa: F401 (would remember the lack of it)
+
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     base = {"learner": "sb3-maskable", "capture_dir": capture, "checkpoint": tmp_path / "w.zip"}
     for settings, message in [
@@ -331,7 +334,7 @@ def test_what_a_learner_of_stable_baselines3_cannot_do_is_refused(tmp_path, capt
     ]:
         with pytest.raises(TrainingError, match=message):
             train(config_of(**base, **settings))
-    with pytest.raises(TrainingError, match="learner 'native': expected no TensorBoard"):
+    with pytest.raises(TrainingError, match=r"install 'townlet\[tensorboard\]'"):
         train(config_of(tensorboard=tmp_path / "tb"))
     assert list(tmp_path.iterdir()) == []
 
@@ -346,7 +349,9 @@ def test_off_policy_objectives_value_anew_and_keep_near_the_learner(capture, obj
     data = dataset_of(capture, batch_size=99)
     taken = []
     update = harness._update
-    harness._update = lambda rollout, aim: taken.append((rollout, aim)) or update(rollout, aim)
+    harness._update = lambda rollout, tally, aim: (
+        taken.append((rollout, aim)) or update(rollout, tally, aim)
+    )
     before = harness.network.digest
     result = harness.run_ppo(data)
     assert result.objective.name == objective
@@ -382,8 +387,8 @@ def test_ppo_with_a_demonstration_belongs_to_mixed_runs(script):
         TrainingHarness(config).run_ppo(dataset_of(script))
     harness, weights = TrainingHarness(config), []
     update = harness._update
-    harness._update = lambda rollout, aim: (
-        weights.append(0.0 if aim is None else aim.auxiliary.weight) or update(rollout, aim)
+    harness._update = lambda rollout, tally, aim: (
+        weights.append(0.0 if aim is None else aim.auxiliary.weight) or update(rollout, tally, aim)
     )
     result = harness.run_mixed(dataset_of(script))
     assert weights == pytest.approx([0.8, 0.4, 0.0, 0.0])
@@ -408,3 +413,59 @@ def test_a_forged_capture_is_not_trained_on(capture, tmp_path):
         judge(data, "ppo")
     assert judge(data, "auto").name == "bc"
     assert judge(data, "ppo", accept_bias=True).biased
+
+
+def test_a_log_of_version_2_tells_of_health(tmp_path, capture):
+    log = tmp_path / "ppo.jsonl"
+    config = config_of(
+        mode="rollout", telemetry={"path": log}, rollout={"ticks": 30, "cycles": 2}, seed=1
+    )
+    harness = TrainingHarness(config)
+    harness.run_rollout_ppo()
+    harness.close()
+    for record in read_log(log):
+        assert record.objective == "ppo"
+        assert record.audit is record.biased is None
+        assert (record.staleness_mean, record.staleness_max) == (0, 0)
+        assert sorted(record.agents) == ["alice", "bob"]
+        assert sum(found.rows for found in record.agents.values()) == record.transitions == 60
+        assert 0 < record.legal_share < 1
+        assert 0 < record.ess <= 1 <= record.ratio_max
+        assert record.collect_sec > 0 < record.update_sec
+        assert record.rows_per_sec > 0
+    replay = config_of(mode="replay", telemetry={"path": tmp_path / "two"}, epochs=1)
+    harness = TrainingHarness(replay)
+    harness.cycle = 3
+    harness.run_ppo(dataset_of(capture))
+    harness.close()
+    (record,) = read_log(tmp_path / "two")
+    assert (record.audit, record.biased) == ("passed", False)
+    assert (record.staleness_mean, record.staleness_max) == (3, 3)
+
+
+def test_tensorboard_has_the_figures_of_the_log(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log, board = tmp_path / "ppo.jsonl", tmp_path / "board"
+    config = config_of(live=LIVE, tensorboard=board, telemetry={"path": log})
+    train(config)
+    events = EventAccumulator(str(board))
+    events.Reload()
+    records = read_log(log)
+    for tag, name in TAGS.items():
+        expected = [getattr(record, name) for record in records]
+        if None in expected:
+            assert tag not in events.Tags()["scalars"]
+            continue
+        found = events.Scalars(tag)
+        assert [event.step for event in found] == [record.steps for record in records]
+        assert [event.value for event in found] == pytest.approx(expected, rel=1e-6)
+    assert "agents/bob/reward" in events.Tags()["scalars"]
+    # Stable-Baselines3 has the same tags for what it measures.
+    sb3 = tmp_path / "sb3"
+    train(config_of(live=LIVE, tensorboard=sb3, learner="sb3-maskable"))
+    theirs = EventAccumulator(str(next(sb3.iterdir()).parent))
+    theirs.Reload()
+    shared = {tag for tag in theirs.Tags()["scalars"] if tag.startswith("train/")}
+    assert {"train/approx_kl", "train/value_loss", "train/loss"} <= shared
+    assert shared - {"train/n_updates", "train/clip_range"} <= set(TAGS)

@@ -72,9 +72,9 @@ def test_death_without_a_critic_is_worth_nothing_rather_than_unknown():
 
 def test_dtypes():
     rollout = pack([life(), life(seed=1)])
-    found = {
-        name: getattr(rollout, name).dtype for name in rollout._fields if name != "observations"
-    }
+    others = ("observations", "segment_agents")
+    found = {name: part.dtype for name, part in rollout._asdict().items() if name not in others}
+    assert rollout.segment_agents == ("anna", "anna")
     assert found == {
         "action_mask": np.int8,
         "actions": np.int64,

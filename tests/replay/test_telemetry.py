@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from epoch_logs import KEYS_1, KEYS_1_1, epoch, lines_of, replace_in_line
+from epoch_logs import KEYS_1, KEYS_1_1, KEYS_2, epoch, lines_of, replace_in_line
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -21,7 +21,10 @@ from townlet_replay.training.telemetry_schema import json_schema
 from townlet_replay.training.telemetry_summary import summarise
 
 
-@pytest.mark.parametrize(("version", "keys"), [("1", KEYS_1), ("1.1", KEYS_1 + KEYS_1_1)])
+@pytest.mark.parametrize(
+    ("version", "keys"),
+    [("1", KEYS_1), ("1.1", KEYS_1 + KEYS_1_1), ("2", KEYS_1 + KEYS_1_1 + KEYS_2)],
+)
 def test_a_line_has_exactly_the_keys_of_its_version(tmp_path, version, keys):
     path = tmp_path / "log"
     with TelemetryWriter(path, version=version) as writer:
@@ -95,7 +98,7 @@ def test_rotation_keeps_everything_in_order(tmp_path):
     assert [record.log_stream_offset for record in read_log(path)] == list(range(8))
 
 
-@pytest.mark.parametrize("version", ["1", "1.1"])
+@pytest.mark.parametrize("version", ["1", "1.1", "2"])
 def test_a_restart_counts_on(tmp_path, version):
     path = tmp_path / "log"
     for _ in range(4):
@@ -105,7 +108,7 @@ def test_a_restart_counts_on(tmp_path, version):
                 writer.write(epoch(start.epoch + number))
     assert [record.epoch for record in read_log(path)] == list(range(1, 13))
     assert [len(lines_of(file)) for file in log_files(path)] == [2] * 6
-    assert writer.resumed == (9, 900, 2 if version == "1.1" else 0, 9)
+    assert writer.resumed == (9, 900, 0 if version == "1" else 2, 9)
     assert validate_log(path).ok
 
 
@@ -182,7 +185,7 @@ def test_a_crash_in_the_middle_of_a_rotation_loses_nothing(log):
 
 
 def test_a_log_goes_on_in_its_own_version_only(log):
-    with pytest.raises(TelemetryError, match=r"log of version 1\.1, not 1;"):
+    with pytest.raises(TelemetryError, match=r"log of version 2, not 1;"):
         TelemetryWriter(log, version="1")
 
 
@@ -210,8 +213,8 @@ DEVIATIONS = {
     "infinite": ({"adv_mean": -math.inf}, "adv_mean", "a finite number or null"),
     "minus zero": ({"adv_mean": -0.0}, "adv_mean", "0.0"),
     "mode": ({"data_mode": "live"}, "data_mode", "'replay', 'rollout' or 'mixed'"),
-    "version": ({"telemetry_version": 7}, "telemetry_version", "1 or 1.1"),
-    "version as text": ({"telemetry_version": "1.1"}, "telemetry_version", "1 or 1.1"),
+    "version": ({"telemetry_version": 7}, "telemetry_version", "1 or 1.1 or 2"),
+    "version as text": ({"telemetry_version": "1.1"}, "telemetry_version", "1 or 1.1 or 2"),
     "keys of 1.1 in 1": ({"telemetry_version": 1}, "data_mode", "no key of this name"),
     "epoch again": ({"epoch": 1}, "epoch", "more than 1"),
     "steps back": ({"steps": 1}, "steps", "100 or more"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from epoch_logs import KEYS_1, epoch, replace_in_line
+from epoch_logs import KEYS_1, KEYS_2, epoch, replace_in_line
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
@@ -42,7 +42,7 @@ def test_the_summary_counts_what_is_known(log):
     text, table = summary.text().splitlines(), summary.markdown().splitlines()
     assert len({len(line) for line in text[2:]}) == 1  # aligned
     assert "| loss_total | 1 | - | 0.333333 | 1 | 0.611111 | 1 |" in table
-    assert "4 records, epochs 1 to 4 in 2 cycles, 400 steps from replay, version 1.1" in text[0]
+    assert "4 records, epochs 1 to 4 in 2 cycles, 400 steps from replay, version 2" in text[0]
 
 
 def panels_with_a_first_curve(picture):
@@ -84,7 +84,7 @@ def run(*arguments):
 def test_validate_answers_with_its_exit_code(log):
     sound = run("validate", log)
     assert sound.exit_code == 0
-    assert "3 records in 1 files, version 1.1: sound" in sound.stdout
+    assert "3 records in 1 files, version 2: sound" in sound.stdout
     replace_in_line(log, 2, lr="fast")
     deviating = run("validate", log)
     assert deviating.exit_code == 1
@@ -98,12 +98,12 @@ def test_validate_answers_with_its_exit_code(log):
 
 
 def test_the_schema_command_prints_the_published_schema():
-    assert json.loads(run("schema").stdout) == json_schema("1.1")
+    assert json.loads(run("schema").stdout) == json_schema("2")
     assert json.loads(run("schema", "--version", "1").stdout) == json_schema("1")
     assert isinstance(run("schema", "--version", "9").exception, TelemetryError)
 
 
-@pytest.mark.parametrize("command", ["validate", "summary", "plot", "schema"])
+@pytest.mark.parametrize("command", ["validate", "watch", "summary", "plot", "schema"])
 def test_help_shows_an_example(command):
     assert f"Example: townlet telemetry {command}" in run(command, "--help").stdout
 
@@ -120,7 +120,13 @@ def test_help_loads_no_heavy_library():
 def test_every_command_of_the_page_works(log, monkeypatch):
     monkeypatch.chdir(log.parent)
     commands = re.findall(r"^\$ townlet telemetry (.+)$", DOC.read_text(), re.MULTILINE)
-    assert {command.split()[0] for command in commands} == {"validate", "summary", "plot", "schema"}
+    assert {command.split()[0] for command in commands} == {
+        "validate",
+        "watch",
+        "summary",
+        "plot",
+        "schema",
+    }
     for command in commands:
         result = run(*shlex.split(command))
         assert result.exit_code == 0, (command, result.output)
@@ -135,13 +141,14 @@ def test_the_python_of_the_page_works(tmp_path, monkeypatch, capsys):
 
 def test_the_page_lists_every_key_with_its_meaning():
     rows = re.findall(
-        r"^\| `([^`]+)` \| (1|1\.1) \| .*? \| (.*) \|$", DOC.read_text(), re.MULTILINE
+        r"^\| `([^`]+)` \| (1|1\.1|2) \| .*? \| (.*) \|$", DOC.read_text(), re.MULTILINE
     )
-    properties = json_schema("1.1")["properties"]
+    properties = json_schema("2")["properties"]
     assert [(key, meaning) for key, _, meaning in rows] == [
         (key, spec["description"]) for key, spec in properties.items()
     ]
     assert [key for key, since, _ in rows if since == "1"] == KEYS_1
+    assert [key for key, since, _ in rows if since == "2"] == KEYS_2
 
 
 def test_the_sample_in_the_documents_is_a_sound_log():

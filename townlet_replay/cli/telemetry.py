@@ -55,6 +55,53 @@ def validate(log: Log, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def watch(
+    log: Log,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Such as 'kl_divergence<=0.05'; again for more.")
+    ] = None,
+    defaults: Annotated[bool, typer.Option(help="Keep to the usual limits as well.")] = True,
+    follow: Annotated[bool, typer.Option(help="Wait for what is still to come.")] = True,
+    interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")] = 1.0,
+    idle: Annotated[
+        float | None, typer.Option(help="End after so many seconds without a new epoch.")
+    ] = None,
+    stop: Annotated[bool, typer.Option(help="End at the first alarm.")] = False,
+) -> None:
+    """Watch a log as it grows, rotated files included; exit code 1 if a figure left its limits.
+
+    Example: townlet telemetry watch runs/ppo.jsonl --limit 'ess>=0.5' --idle 60
+    """
+    from townlet_replay.cli.console import stdout
+    from townlet_replay.training.telemetry_watch import (
+        DEFAULT_LIMITS,
+        LogFollower,
+        alarms_of,
+        parse_limit,
+    )
+    from townlet_replay.training.telemetry_watch import follow as following
+
+    limits = [*(DEFAULT_LIMITS if defaults else ()), *map(parse_limit, limit or [])]
+    if not follow and not log.is_file():
+        raise TelemetryError(f"There is no telemetry log at {log}.")
+    records = following(log, interval, idle) if follow else LogFollower(log).new_records()
+    count = 0
+    for record in records:
+        alarms = alarms_of(record, limits)
+        count += len(alarms)
+        figures = {"loss": record.loss_total, "k3": record.kl_divergence}
+        known = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+        line = ", ".join([f"epoch {record.epoch}", f"{record.steps} steps", *known])
+        stdout.print(line, highlight=False)
+        for alarm in alarms:
+            stdout.print(f"[red]alarm[/] {alarm}", highlight=False, soft_wrap=True)
+        if alarms and stop:
+            break
+    if count:
+        raise typer.Exit(1)
+
+
+@app.command()
 def summary(
     log: Log,
     style: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TEXT,
@@ -96,11 +143,11 @@ def plot(
 
 @app.command()
 def schema(
-    version: Annotated[str, typer.Option(help="Version of the schema, 1 or 1.1.")] = "1.1",
+    version: Annotated[str, typer.Option(help="Version of the schema: 1, 1.1 or 2.")] = "2",
 ) -> None:
     """Print the JSON Schema of one line.
 
-    Example: townlet telemetry schema --version 1.1 > telemetry.schema.json
+    Example: townlet telemetry schema --version 2 > telemetry.schema.json
     """
     from townlet_replay.training.telemetry_schema import json_schema
 

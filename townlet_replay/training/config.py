@@ -19,6 +19,7 @@ from townlet_replay.training.objectives import ObjectiveName
 from townlet_replay.training.off_policy import OffPolicyConfig
 from townlet_replay.training.ppo import PPOConfig
 from townlet_replay.training.settings import AtLeastOne, Settings
+from townlet_replay.training.telemetry_schema import NEWEST, TelemetryVersion
 
 Mode = Literal["replay", "rollout", "mixed", "bc", "live"]
 Learner = Literal["native", "sb3", "sb3-maskable"]
@@ -81,7 +82,7 @@ class TelemetrySettings(Settings):
     path: Path | None = None
     frequency: AtLeastOne = Field(1, description="write every so many epochs")
     max_entries: AtLeastOne | None = Field(None, description="lines per file before rotation")
-    version: Literal["1", "1.1"] = "1.1"
+    version: TelemetryVersion = NEWEST
 
 
 class TrainConfig(Settings):

@@ -24,3 +24,12 @@ def correlation(left: NDArray[Any], right: NDArray[Any]) -> float:
     if spread == 0.0:
         return np.nan
     return float(((a - a.mean()) * (b - b.mean())).mean()) / spread
+
+
+def line_through(values: NDArray[Any], returns: NDArray[Any]) -> float:
+    """Return the slope of the least-squares line of returns over values; NaN if undefined."""
+    x, y = values.astype(np.float64), returns.astype(np.float64)
+    variance = float(x.var())
+    if variance == 0.0:
+        return np.nan
+    return float(((x - x.mean()) * (y - y.mean())).mean()) / variance

@@ -6,7 +6,6 @@ One network and one optimizer serve a harness for its whole life, whatever it is
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +19,9 @@ from townlet_env.config.load import load_scenario
 from townlet_env.sim.random import episode_seed
 from townlet_env.views.lanes import Lanes
 from townlet_env.views.parallel import TownletParallelEnv
-from townlet_replay.capture import record_policy, town_spec
+from townlet_replay.capture import town_spec
 from townlet_replay.dataset import ReplayDataset
 from townlet_replay.errors import TrainingError
-from townlet_replay.manifest import load_capture
 from townlet_replay.policy.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from townlet_replay.policy.network import ObservationSpec, TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime
@@ -36,20 +34,22 @@ from townlet_replay.training.compute import Computing
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.demonstration import Demonstration
 from townlet_replay.training.epoch_log import EpochLog
-from townlet_replay.training.judging import intents, judge
+from townlet_replay.training.judging import intents, judge, samples_of, staleness
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.objectives import MIN_ESS, Objective
 from townlet_replay.training.off_policy import decoupled_aim, vtrace_aim
-from townlet_replay.training.ppo import Aim, UpdateStats, estimate
+from townlet_replay.training.ppo import Aim, estimate
 from townlet_replay.training.records import (
     DataMode,
     Progress,
+    Verdict,
     awr_record,
     bc_record,
     check_moved,
     ppo_record,
 )
 from townlet_replay.training.rollout_buffer import RolloutBuffer
+from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 Baselines = Mapping[str, Any]
@@ -84,6 +84,7 @@ class TrainingHarness:
         ConfigError: The scenario is unknown or wrong.
         CheckpointError: ``config.resume`` is of another network, observation or vocabulary.
         TelemetryError: The log cannot be continued.
+        TrainingError: TensorBoard logs are asked for and it is not installed.
     """
 
     def __init__(self, config: TrainConfig, watch: Watch | None = None) -> None:
@@ -103,7 +104,7 @@ class TrainingHarness:
         self._records: list[EpochRecord] = []
         self._objective: Objective | None = None
         self._cloning: BCResult | None = None
-        self._log = EpochLog(config.telemetry)
+        self._log = EpochLog(config.telemetry, config.tensorboard)
         # Counters of a log go on across restarts, whether or not the weights did.
         resumed = self._log.resumed
         self.epoch = max(self.epoch, resumed.epoch)
@@ -140,10 +141,7 @@ class TrainingHarness:
         if objective.name == "awr":
             return self.run_awr(dataset)
         if objective.name == "ppo_bc":
-            raise TrainingError(
-                "objective 'ppo_bc': expected mode mixed, found replay; it imitates a capture "
-                "while PPO learns from its own rollouts"
-            )
+            raise TrainingError("objective 'ppo_bc': expected mode mixed, found replay; set mixed")
         for _ in range(self.config.epochs if epochs is None else epochs):
             self._replay_epoch(dataset, "replay")
         return self.result()
@@ -151,7 +149,7 @@ class TrainingHarness:
     def run_bc(self, dataset: ReplayDataset) -> TrainingResult:
         """Clone what a capture shows, and fit the value head to its returns."""
         self._check_fit(dataset)
-        samples = [dataset.sample(position) for position in range(dataset.count)]
+        samples = samples_of(dataset)
         before = time.perf_counter()
         rollout = pack(samples)
         result = run_bc(
@@ -172,14 +170,10 @@ class TrainingHarness:
     def run_awr(self, dataset: ReplayDataset) -> TrainingResult:
         """Imitate a capture, the more the better it turned out; values are fitted first."""
         self._check_fit(dataset)
-        samples = [dataset.sample(position) for position in range(dataset.count)]
+        samples = samples_of(dataset)
         before = time.perf_counter()
-        epochs = run_awr(
-            self.network,
-            lambda: pack([self._revalued(sample) for sample in samples]),
-            self.config.awr,
-            self._rng,
-        )
+        revalued = lambda: pack([self._revalued(sample) for sample in samples])  # noqa: E731
+        epochs = run_awr(self.network, revalued, self.config.awr, self._rng)
         seconds = (time.perf_counter() - before) / len(epochs)
         for epoch in epochs:
             self.steps += epoch.rows
@@ -201,16 +195,10 @@ class TrainingHarness:
             save_dir: Keeps the capture there; by default it is temporary.
         """
         ticks = self.config.rollout.ticks if ticks is None else ticks
-        env = TownletParallelEnv(self.scenario, details=True)
         seed = episode_seed(self.config.seed, self.cycle + 1) >> 1
+        town = TownletParallelEnv(self.scenario, details=True)
         runtime = PolicyRuntime(self.network, seed=seed)
-        if save_dir is not None:
-            record_policy(env, runtime, save_dir, ticks=ticks, seed=seed, version=self.cycle)
-            return RolloutBuffer.read(load_capture(save_dir), ticks, save_dir)
-        with tempfile.TemporaryDirectory(prefix="townlet-rollout-") as folder:
-            out = Path(folder) / "capture"
-            record_policy(env, runtime, out, ticks=ticks, seed=seed, version=self.cycle)
-            return RolloutBuffer.read(load_capture(out), ticks, None)
+        return RolloutBuffer.record(town, runtime, (ticks, seed, self.cycle), save_dir)
 
     def run_rollout_ppo(
         self, cycles: int | None = None, ticks: int | None = None
@@ -242,7 +230,7 @@ class TrainingHarness:
         return self.result()
 
     def _demonstration(self, dataset: ReplayDataset) -> Demonstration:
-        samples = [dataset.sample(position) for position in range(dataset.count)]
+        samples = samples_of(dataset)
         shown = pack(samples)._replace(actions=intents(samples))
         return Demonstration(self.network, shown, self.config.ppo.minibatch_size, self._rng)
 
@@ -255,11 +243,11 @@ class TrainingHarness:
         with self.computing.session():
             collector = LiveCollector(lanes, self.computing.actor(seed), seed)
             while self.live_steps < goal:
-                before = time.perf_counter()
+                tally = EpochTally("rollout", live.rollout_ticks)
                 rollout = collector.collect(live.rollout_ticks)
                 self.live_steps += len(rollout.actions)
-                stats = [self._update(rollout)]
-                self._book_ppo(stats, ("rollout", live.rollout_ticks, before), _NO_BASELINES, ())
+                self._update(rollout, tally)
+                self._book_ppo(tally, _NO_BASELINES, ())
         return self.result()
 
     def _live_seed(self) -> int:
@@ -306,7 +294,7 @@ class TrainingHarness:
         return self.computing.optimizer
 
     def close(self) -> None:
-        """Finish the log."""
+        """Finish the logs."""
         self._log.close()
 
     def result(self) -> TrainingResult:
@@ -330,17 +318,16 @@ class TrainingHarness:
             )
 
     def _replay_epoch(self, dataset: ReplayDataset, mode: DataMode) -> None:
-        before = time.perf_counter()
+        tally = EpochTally(mode)
         aim_of = _AIMS.get("" if self._objective is None else self._objective.name)
-        stats = []
-        if aim_of is None:
-            stats = [self._update(rows) for rows in dataset.batches(self.epoch, self._valued)]
-        else:
-            ppo, limits = self.config.ppo, self.config.off_policy
-            # A batch is valued when its turn comes, by the network that the last one left.
-            for rows in dataset.batches(self.epoch, self._revalued):
-                stats.append(self._update(rows, aim_of(self.network, rows, ppo, limits)))
-        self._book_ppo(stats, (mode, 0, before), dataset.baselines(), dataset.metrics)
+        prepare = self._valued if aim_of is None else self._revalued
+        # A batch is valued when its turn comes, by the network that the last one left.
+        for rows in dataset.batches(self.epoch, prepare):
+            aim = None
+            if aim_of is not None:
+                aim = aim_of(self.network, rows, self.config.ppo, self.config.off_policy)
+            self._update(rows, tally, aim)
+        self._book_ppo(tally, dataset.baselines(), dataset.metrics, staleness(dataset, self.cycle))
 
     def _valued(self, sample: ReplaySample) -> ReplaySample:
         """Fill in values that no critic gave; the recorded log-probs stay."""
@@ -354,7 +341,7 @@ class TrainingHarness:
     def _rollout_cycle(
         self, ticks: int | None, mode: DataMode, demonstration: Demonstration | None = None
     ) -> None:
-        before = time.perf_counter()
+        tally = EpochTally(mode)
         keep = self.config.rollout.save_dir
         folder = None if keep is None else keep / f"cycle_{self.cycle + 1:03d}"
         buffer = self.capture_rollout(ticks, folder)
@@ -365,33 +352,46 @@ class TrainingHarness:
         if demonstration is not None and demonstration.weight > 0.0:
             estimates = estimate(rollout, self.config.ppo)
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
-        stats = [self._update(rollout, aim)]
-        self._book_ppo(stats, (mode, buffer.ticks, before), _NO_BASELINES, buffer.metrics)
+        tally.ticks = buffer.ticks
+        self._update(rollout, tally, aim)
+        self._book_ppo(tally, _NO_BASELINES, buffer.metrics, (0.0, 0.0))
 
-    def _update(self, rollout: Rollout, aim: Aim | None = None) -> UpdateStats:
+    def _update(self, rollout: Rollout, tally: EpochTally, aim: Aim | None = None) -> None:
         self.steps += len(rollout.actions)
-        return self.computing.update(rollout, self._rng, aim)
+        before = time.perf_counter()
+        tally.add(self.computing.update(rollout, self._rng, aim), before)
+        if self._log.wants_health:
+            tally.examine(self.network, rollout, self.config.ppo.gamma)
 
     def _book_ppo(
         self,
-        stats: Sequence[UpdateStats],
-        origin: tuple[DataMode, int, float],
+        tally: EpochTally,
         baselines: Baselines,
         samples: Sequence[SampleMetrics],
+        staleness: tuple[float, float] | None = None,
     ) -> None:
-        mode, ticks, began = origin
-        seconds = time.perf_counter() - began
-        progress = self._progress(mode, ticks, seconds, self.config.ppo.learning_rate)
-        record = ppo_record(stats, progress, baselines, samples)
+        seconds, settings = tally.seconds, self.config.ppo
+        progress = self._progress(tally.mode, tally.ticks, seconds, settings.learning_rate)
+        progress = progress._replace(
+            collect_seconds=seconds - tally.update_seconds,
+            update_seconds=tally.update_seconds,
+            staleness=staleness,
+        )
+        record = ppo_record(tally.stats, progress, baselines, samples, tally.health)
         if not self._records:
-            check_moved(record, self.config.ppo.target_kl)
+            check_moved(record, settings.target_kl)
         self._book(record)
 
     def _progress(
         self, mode: DataMode, ticks: int, seconds: float, learning_rate: float
     ) -> Progress:
         self.epoch += 1
-        return Progress(self.epoch, self.steps, self.cycle, mode, ticks, seconds, learning_rate)
+        given, verdict = self._objective, Verdict("ppo")
+        if given is not None and mode != "rollout":
+            verdict = Verdict(given.name, given.biased, given.audit)
+        return Progress(
+            self.epoch, self.steps, self.cycle, mode, ticks, seconds, learning_rate, verdict
+        )
 
     def _book(self, record: EpochRecord) -> None:
         self._records.append(record)

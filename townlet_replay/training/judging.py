@@ -45,9 +45,14 @@ def judge(
             values=np.nan_to_num(rollout.values),
             bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
         )
-    forged = audit(samples).reasons if samples[0].discrete else ()
+    forged = audit(samples).reasons if samples[0].discrete else None
     evidence = gather_evidence(rollout, kinds, network, forged)
     return choose_objective(evidence, objective, accept_bias=accept_bias)
+
+
+def samples_of(dataset: ReplayDataset) -> list[ReplaySample]:
+    """Return the samples of a data set, in the order of the manifest."""
+    return [dataset.sample(position) for position in range(dataset.count)]
 
 
 def intents(samples: Sequence[ReplaySample]) -> NDArray[np.int64]:
@@ -55,3 +60,17 @@ def intents(samples: Sequence[ReplaySample]) -> NDArray[np.int64]:
     return np.concatenate(
         [sample.extras.get("intent_actions", sample.actions).astype(np.int64) for sample in samples]
     )
+
+
+def staleness(dataset: ReplayDataset, cycle: int) -> tuple[float, float] | None:
+    """Return how many cycles before ``cycle`` the policies in a capture acted: mean and largest.
+
+    None if the capture does not tell, or is read as it is needed.
+    """
+    if dataset.config.streaming:
+        return None
+    extras = [dataset.sample(position).extras for position in range(dataset.count)]
+    if not all("policy_version" in extra for extra in extras):
+        return None
+    ages = np.maximum(cycle - np.concatenate([extra["policy_version"] for extra in extras]), 0)
+    return float(ages.mean()), float(ages.max())

@@ -94,7 +94,7 @@ class LiveCollector:
         for t in range(ticks):
             self._live_tick(columns, t)
         self._close(columns)
-        rollout = _packed(columns)
+        rollout = _packed(columns, self.lanes.learners)
         self.steps += len(rollout.actions)
         return rollout
 
@@ -148,8 +148,11 @@ class LiveCollector:
         self._running[step.done] = 0.0
 
 
-def _packed(columns: _Columns) -> Rollout:
-    """Return the rows of those who acted, lane by lane; nothing is copied if all did."""
+def _packed(columns: _Columns, learners: tuple[str, ...]) -> Rollout:
+    """Return the rows of those who acted, lane by lane; nothing is copied if all did.
+
+    Segments bear the name of their slot, newcomers in it included.
+    """
     active = columns.active.reshape(-1)
     everybody = bool(active.all())
 
@@ -159,6 +162,8 @@ def _packed(columns: _Columns) -> Rollout:
 
     terminated, truncated = rows(columns.terminated), rows(columns.truncated)
     ends = np.flatnonzero(terminated | truncated)
+    lanes, ticks = columns.active.shape
+    lane_of = rows(np.repeat(np.arange(lanes), ticks))
     return Rollout(
         observations={key: rows(columns.seen[key]) for key in ("map", "features")},
         action_mask=rows(columns.seen["action_mask"]),
@@ -170,4 +175,5 @@ def _packed(columns: _Columns) -> Rollout:
         values=rows(columns.values),
         bootstrap_values=rows(columns.bootstrap),
         segment_starts=np.concatenate([[0], ends[:-1] + 1]).astype(np.int64),
+        segment_agents=tuple(learners[lane % len(learners)] for lane in lane_of[ends].tolist()),
     )

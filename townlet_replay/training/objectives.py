@@ -21,6 +21,7 @@ from townlet_replay.sidecar import BehaviourKind
 from townlet_replay.training.off_policy import log_probs_of
 
 ObjectiveName = Literal["ppo", "decoupled_ppo", "vtrace_ppo", "awr", "bc", "ppo_bc"]
+AuditVerdict = Literal["passed", "failed"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
 # Below these effective sample sizes a ratio objective lives on a handful of rows.
 MIN_ESS = {"ppo": 0.3, "decoupled_ppo": 0.1, "vtrace_ppo": 0.3}
@@ -39,7 +40,14 @@ class Evidence(NamedTuple):
     certain_share: float  # of the rows with a choice: log-probability 0
     unknown_values: int  # rows whose value, or bootstrap value, is NaN
     ess: float | None  # of the learner's initial ratios, in (0, 1]; None: not measured
-    forged: tuple[str, ...] = ()  # what the audit holds against the log-probabilities
+    forged: tuple[str, ...] | None = None  # what the audit holds against the log-probabilities
+
+    @property
+    def audit(self) -> AuditVerdict | None:
+        """How the audit ended; None: there was none."""
+        if self.forged is None:
+            return None
+        return "failed" if self.forged else "passed"
 
 
 class Objective(NamedTuple):
@@ -50,13 +58,14 @@ class Objective(NamedTuple):
     reasons: tuple[str, ...]  # what speaks against it; with auto: against ppo
     biased: bool  # trained against these reasons
     ess: float | None
+    audit: AuditVerdict | None = None  # None: there was none
 
 
 def gather_evidence(
     rollout: Rollout,
     kinds: Iterable[BehaviourKind],
     network: TownletNetwork | None = None,
-    forged: tuple[str, ...] = (),
+    forged: tuple[str, ...] | None = None,
 ) -> Evidence:
     """Look at a rollout before training on it.
 
@@ -125,22 +134,25 @@ def choose_objective(
     reasons = (*missing, *unsound)
     if reasons and (missing or not accept_bias):
         raise TrainingError(_refusal(evidence, name, reasons, overridable=not missing))
-    return Objective(name, requested, reasons, biased=bool(reasons), ess=evidence.ess)
+    return Objective(name, requested, reasons, bool(reasons), evidence.ess, evidence.audit)
 
 
 def _pick(evidence: Evidence) -> Objective:
+    def verdict(name: ObjectiveName, reasons: tuple[str, ...]) -> Objective:
+        return Objective(name, "auto", reasons, False, evidence.ess, evidence.audit)
+
     against = (*_missing(evidence, "ppo"), *_unsound(evidence, "ppo"))
     if evidence.kinds != ("policy",):
         against = against or (
             f"it shows {', '.join(evidence.kinds)}, not a policy: clone that first",
         )
-        return Objective("bc", "auto", against, biased=False, ess=evidence.ess)
+        return verdict("bc", against)
     if not against and (evidence.ess is None or evidence.ess >= FRESH_ESS):
-        return Objective("ppo", "auto", (), biased=False, ess=evidence.ess)
+        return verdict("ppo", ())
     if _is_sound(evidence, "decoupled_ppo"):
         stale = f"the effective sample size is {evidence.ess:.3f}, below {FRESH_ESS}: not fresh"
-        return Objective("decoupled_ppo", "auto", against or (stale,), False, evidence.ess)
-    return Objective("bc", "auto", against, biased=False, ess=evidence.ess)
+        return verdict("decoupled_ppo", against or (stale,))
+    return verdict("bc", against)
 
 
 def _is_sound(evidence: Evidence, name: str) -> bool:
@@ -186,7 +198,7 @@ def _unsound(evidence: Evidence, name: str) -> tuple[str, ...]:
             f"{evidence.certain_share:.0%} of the choices have log-probability 0: a deterministic "
             "actor supports no ratio"
         )
-    reasons.extend(f"the audit failed: {reason}" for reason in evidence.forged)
+    reasons.extend(f"the audit failed: {reason}" for reason in evidence.forged or ())
     if evidence.ess is not None and evidence.ess < MIN_ESS[name]:
         reasons.append(
             f"the effective sample size is {evidence.ess:.3f}, below {MIN_ESS[name]}: the learner "

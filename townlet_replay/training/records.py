@@ -12,10 +12,19 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.awr import AWREpoch
 from townlet_replay.training.bc import BCEpoch
+from townlet_replay.training.health import Health
 from townlet_replay.training.ppo import UpdateStats
-from townlet_replay.training.telemetry_schema import EpochRecord
+from townlet_replay.training.telemetry_schema import AgentFigures, EpochRecord
 
 DataMode = Literal["replay", "rollout", "mixed"]
+
+
+class Verdict(NamedTuple):
+    """What was optimised, and whether the capture supports it."""
+
+    objective: str
+    biased: bool | None = None
+    audit: Literal["passed", "failed"] | None = None
 
 
 class Progress(NamedTuple):
@@ -28,6 +37,10 @@ class Progress(NamedTuple):
     rollout_ticks: int
     seconds: float
     learning_rate: float
+    verdict: Verdict | None = None
+    collect_seconds: float | None = None  # of ``seconds``: until the rows were there
+    update_seconds: float | None = None  # of ``seconds``: in gradient steps
+    staleness: tuple[float, float] | None = None  # mean and largest, in cycles
 
     def fields(self) -> dict[str, Any]:
         """Return the keys of the record that these are."""
@@ -39,7 +52,16 @@ class Progress(NamedTuple):
             "rollout_ticks": self.rollout_ticks,
             "epoch_duration_sec": self.seconds,
             "lr": self.learning_rate,
+            "collect_sec": self.collect_seconds,
+            "update_sec": self.update_seconds,
+            "staleness_mean": None if self.staleness is None else self.staleness[0],
+            "staleness_max": None if self.staleness is None else self.staleness[1],
+            **({} if self.verdict is None else self.verdict._asdict()),
         }
+
+    def per_second(self, rows: int) -> float | None:
+        """Return rows per second of the epoch."""
+        return rows / self.seconds if self.seconds > 0.0 else None
 
 
 def ppo_record(
@@ -47,6 +69,7 @@ def ppo_record(
     progress: Progress,
     baselines: Mapping[str, Any],
     samples: Iterable[SampleMetrics],
+    health: Health | None = None,
 ) -> EpochRecord:
     """Return the record of an epoch of PPO updates; means are weighted by minibatches."""
     table = {
@@ -64,6 +87,10 @@ def ppo_record(
     def largest(name: str) -> float | None:
         known = ~np.isnan(table[name])
         return float(table[name][known].max()) if known.any() else None
+
+    def smallest(name: str) -> float | None:
+        known = ~np.isnan(table[name])
+        return float(table[name][known].min()) if known.any() else None
 
     return EpochRecord(
         **progress.fields(),
@@ -85,6 +112,15 @@ def ppo_record(
         batch_entropy_mean=mean("batch_entropy_mean"),
         batch_entropy_std=mean("batch_entropy_std"),
         reward_advantage_corr=mean("reward_advantage_corr", by_row),
+        epochs_completed=mean("epochs_completed"),
+        early_stops=sum(update.stopped_early for update in updates),
+        ratio_mean=mean("ratio_mean"),
+        ratio_max=largest("ratio_max"),
+        ess=mean("ess"),
+        ess_min=smallest("ess_min"),
+        explained_variance=mean("explained_variance", by_row),
+        rows_per_sec=progress.per_second(int(by_row.sum())),
+        **health_figures(health),
     )
 
 
@@ -107,6 +143,7 @@ def bc_record(
         loss_entropy=-epoch.entropy,
         grad_norm=epoch.grad_norm,
         batch_entropy_mean=epoch.entropy,
+        rows_per_sec=progress.per_second(rows),
     )
 
 
@@ -128,7 +165,17 @@ def awr_record(
         loss_entropy=-epoch.entropy,
         grad_norm=epoch.grad_norm,
         batch_entropy_mean=epoch.entropy,
+        rows_per_sec=progress.per_second(epoch.rows),
     )
+
+
+def health_figures(health: Health | None) -> dict[str, Any]:
+    """Return what was found after the updates, by the keys of the record."""
+    if health is None:
+        return {}
+    figures = {name: value for name, value in health._asdict().items() if name != "rows"}
+    agents = {name: AgentFigures(**found._asdict()) for name, found in health.agents.items()}
+    return {**figures, "agents": agents}
 
 
 def check_moved(first: EpochRecord, target_kl: float | None) -> None:

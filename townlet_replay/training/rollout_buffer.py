@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_replay.manifest import Capture
+from townlet_env.views.parallel import TownletParallelEnv
+from townlet_replay.capture import record_policy
+from townlet_replay.manifest import Capture, load_capture
+from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMetrics
@@ -37,6 +41,31 @@ class RolloutBuffer:
         entries = capture.manifest.samples
         metrics = tuple(capture.metrics.samples[entry.sample] for entry in entries)
         return cls(tuple(capture), metrics, ticks, directory)
+
+    @classmethod
+    def record(
+        cls,
+        town: TownletParallelEnv,
+        runtime: PolicyRuntime,
+        course: tuple[int, int, int],
+        save_dir: Path | None,
+    ) -> RolloutBuffer:
+        """Let a policy play, as files and back.
+
+        Args:
+            town: Told in detail.
+            runtime: The policy.
+            course: Ticks, seed of the first episode, and number of the policy's cycle.
+            save_dir: Keeps the capture there; None: it is temporary.
+
+        Raises:
+            CaptureError: It cannot be written.
+        """
+        ticks, seed, version = course
+        with tempfile.TemporaryDirectory(prefix="townlet-rollout-") as folder:
+            out = Path(folder) / "capture" if save_dir is None else save_dir
+            record_policy(town, runtime, out, ticks=ticks, seed=seed, version=version)
+            return cls.read(load_capture(out), ticks, save_dir)
 
     @property
     def rows(self) -> int:

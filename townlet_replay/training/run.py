@@ -130,11 +130,6 @@ def _dataset(config: TrainConfig) -> ReplayDataset | None:
 def _train_native(
     config: TrainConfig, dataset: ReplayDataset | None, watch: Watch | None
 ) -> RunReport:
-    if config.tensorboard is not None:
-        raise TrainingError(
-            "learner 'native': expected no TensorBoard folder, found one; Stable-Baselines3's "
-            "learners write there, the native one writes telemetry with --ppo-log"
-        )
     harness = TrainingHarness(config, watch)
     written = None
     try:

@@ -6,7 +6,6 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from townlet_replay.errors import CaptureError, CheckpointError, TrainingError
 from townlet_replay.safe_files import write_files
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
-from townlet_replay.training.records import Progress, check_moved, town_figures
+from townlet_replay.training.records import Progress, Verdict, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
 from townlet_replay.training.telemetry_schema import EpochRecord
+from townlet_replay.training.tensorboard_log import check_tensorboard
 
 Watch = Callable[[EpochRecord], None]
 
@@ -137,11 +137,7 @@ def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _S
 def _logger(config: TrainConfig) -> Logger:
     if config.tensorboard is None:
         return configure(None, [])
-    if find_spec("tensorboard") is None:
-        raise TrainingError(
-            "TensorBoard logs were asked for, but tensorboard is not installed; install it, or use "
-            "--ppo-log"
-        )
+    check_tensorboard()
     return configure(str(config.tensorboard), ["tensorboard"])
 
 
@@ -232,6 +228,7 @@ class _Scribe(BaseCallback):
             rollout_ticks=self._config.live.rollout_ticks if self._live else 0,
             seconds=now - self._began,
             learning_rate=said["train/learning_rate"],
+            verdict=Verdict("ppo", biased=False if self._live else None),
         )
         self._began = now
         policy, value = said["train/policy_gradient_loss"], said["train/value_loss"]
@@ -249,6 +246,8 @@ class _Scribe(BaseCallback):
             loss_total=policy + ppo.ent_coef * entropy + ppo.vf_coef * value,
             clip_fraction=said["train/clip_fraction"],
             kl_divergence=said["train/approx_kl"],
+            explained_variance=said.get("train/explained_variance"),
+            rows_per_sec=progress.per_second(self._rows),
         )
         if self.updates == 0:
             check_moved(record, ppo.target_kl)

@@ -180,7 +180,7 @@ def save_update(path: str | Path, update: LiveUpdate) -> None:
         CaptureError: the file cannot be written, or an observation key is no plain name.
     """
     fields = update.rollout._asdict()
-    observations = fields.pop("observations")
+    observations, _ = fields.pop("observations"), fields.pop("segment_agents")
     arrays = {_OBSERVATION + key: array for key, array in observations.items()}
     arrays |= {name: array for name, array in fields.items() if array is not None}
     state = update.numpy_state._asdict()
@@ -204,7 +204,7 @@ def load_update(path: str | Path) -> LiveUpdate:
         }
         keys, *scalars = (arrays.pop(_STATE + name) for name in NumpyState._fields)
         mask = arrays.pop("action_mask", None)
-        rollout = Rollout(observations=observations, action_mask=mask, **arrays)
+        rollout = Rollout(observations=observations, action_mask=mask, **arrays)  # type: ignore[arg-type]
         return LiveUpdate(rollout, NumpyState(keys, *(scalar.item() for scalar in scalars)))
     except (KeyError, ValueError, TypeError) as error:
         raise CaptureError(

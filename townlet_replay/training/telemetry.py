@@ -24,7 +24,12 @@ from townlet_replay.training.telemetry_reader import (
     rotated,
     validate_log,
 )
-from townlet_replay.training.telemetry_schema import EpochRecord, record_class
+from townlet_replay.training.telemetry_schema import (
+    NEWEST,
+    EpochRecord,
+    EpochRecordV11,
+    record_class,
+)
 
 __all__ = [
     "Counters",
@@ -60,7 +65,7 @@ class TelemetryWriter:
         path: newest file of the log; directories are made.
         frequency: write the epochs divisible by this, and the last one on :meth:`close`.
         max_entries: lines per file before it is rotated to ``.1``, ``.2``, ...; None: never.
-        version: "1" or "1.1".
+        version: "1", "1.1" or "2".
 
     Attributes:
         resumed: counters of what was in the log before; zeros for a new one.
@@ -76,7 +81,7 @@ class TelemetryWriter:
         path: str | Path,
         frequency: int = 1,
         max_entries: int | None = None,
-        version: str = "1.1",
+        version: str = NEWEST,
     ) -> None:
         self._record_class = record_class(version)
         for name, value in (("frequency", frequency), ("max_entries", max_entries)):
@@ -112,7 +117,7 @@ class TelemetryWriter:
                 f"{newest} is a log of version {record.telemetry_version:g}, not {version}; "
                 "choose another file, or write that version."
             )
-        if isinstance(record, EpochRecord):
+        if isinstance(record, EpochRecordV11):
             return Counters(
                 record.epoch, record.steps, record.cycle_id, record.log_stream_offset + 1
             )
@@ -122,8 +127,8 @@ class TelemetryWriter:
         """Take one epoch.
 
         Args:
-            record: its ``log_stream_offset`` is set here; version 1 has no place
-                for some keys.
+            record: its ``log_stream_offset`` is set here; older versions have no
+                place for some keys.
 
         Returns:
             Whether a line was written now.

@@ -15,8 +15,8 @@ from townlet_env.errors import nearest
 from townlet_replay.errors import TelemetryError
 from townlet_replay.training.telemetry_schema import (
     RECORD_OF_VERSION,
-    EpochRecord,
     EpochRecordV1,
+    EpochRecordV11,
     keys_of,
 )
 
@@ -157,7 +157,7 @@ def _breaks(before: EpochRecordV1, after: EpochRecordV1) -> Iterator[tuple[str, 
         yield "epoch", f"more than {before.epoch}", str(after.epoch)
     if after.steps < before.steps:
         yield "steps", f"{before.steps} or more", str(after.steps)
-    if isinstance(before, EpochRecord) and isinstance(after, EpochRecord):
+    if isinstance(before, EpochRecordV11) and isinstance(after, EpochRecordV11):
         expected = before.log_stream_offset + 1
         if after.log_stream_offset != expected:
             yield (

@@ -36,6 +36,10 @@ def _conflict(name: str, description: str) -> Any:
     )
 
 
+TelemetryVersion = Literal["1", "1.1", "2"]
+NEWEST: TelemetryVersion = "2"
+
+
 class EpochRecordV1(BaseModel):
     """One epoch, version 1."""
 
@@ -100,8 +104,8 @@ class EpochRecordV1(BaseModel):
     )
 
 
-class EpochRecord(EpochRecordV1):
-    """One epoch, version 1.1: what training code builds; the writer reduces it for version 1."""
+class EpochRecordV11(EpochRecordV1):
+    """One epoch, version 1.1."""
 
     telemetry_version: float = Field(default=1.1, ge=1.1, le=1.1, description="Of this schema.")
     epoch_duration_sec: Amount = Field(default=None, description="Wall-clock seconds of the epoch.")
@@ -146,7 +150,79 @@ class EpochRecord(EpochRecordV1):
     )
 
 
-RECORD_OF_VERSION: Mapping[str, type[EpochRecordV1]] = {"1": EpochRecordV1, "1.1": EpochRecord}
+class AgentFigures(BaseModel):
+    """The rows of one agent in an epoch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    rows: Count = Field(description="Rows of the agent.")
+    segments: Count = Field(description="Its lives, or parts of them.")
+    reward_sum: Measure = Field(description="Sum of its rewards.")
+    entropy: Amount = Field(description="Mean policy entropy after the update, nats.")
+    ess: Share = Field(description="Effective sample size of pi / mu after the update.")
+
+
+class EpochRecord(EpochRecordV11):
+    """One epoch, version 2: what training code builds; the writer reduces it for older ones."""
+
+    telemetry_version: float = Field(default=2.0, ge=2, le=2, description="Of this schema.")
+    objective: str | None = Field(default=None, description="What was optimised.")
+    biased: bool | None = Field(
+        default=None, description="Trained although the capture does not support it."
+    )
+    audit: Literal["passed", "failed"] | None = Field(
+        default=None, description="Verdict on the log-probs of the capture."
+    )
+    epochs_completed: Amount = Field(
+        default=None, description="Passes of an update that no KL stop cut short; mean."
+    )
+    early_stops: Count | None = Field(default=None, description="Updates that the KL stop ended.")
+    ratio_mean: Amount = Field(default=None, description="Mean ratio pi / anchor.")
+    ratio_max: Amount = Field(default=None, description="Largest ratio of a row.")
+    ess: Share = Field(default=None, description="Effective sample size of the ratios.")
+    ess_min: Share = Field(default=None, description="Its smallest, of a minibatch.")
+    explained_variance: Measure = Field(
+        default=None,
+        description="Of lambda-returns by the recorded values, as Stable-Baselines3 has it.",
+    )
+    explained_variance_mc: Measure = Field(
+        default=None, description="Of discounted returns of whole segments by the recorded values."
+    )
+    value_bias: Measure = Field(
+        default=None, description="Mean of recorded value minus discounted return."
+    )
+    value_slope: Measure = Field(
+        default=None, description="Of discounted returns over recorded values; 1 is calibrated."
+    )
+    entropy_normalised: Amount = Field(
+        default=None,
+        description="Entropy / log(legal actions) after the update, where there is a choice.",
+    )
+    legal_share: Share = Field(
+        default=None, description="Share of the vocabulary that was legal, mean over rows."
+    )
+    forced_share: Share = Field(
+        default=None, description="Share of rows with a single legal action."
+    )
+    illegal_mass: Share = Field(
+        default=None,
+        description="Probability of illegal actions before the mask, after the update.",
+    )
+    staleness_mean: Amount = Field(
+        default=None, description="Cycles between the policy that acted and the learner; mean."
+    )
+    staleness_max: Amount = Field(default=None, description="The same, of the oldest row.")
+    collect_sec: Amount = Field(default=None, description="Seconds spent collecting rows.")
+    update_sec: Amount = Field(default=None, description="Seconds spent in updates.")
+    rows_per_sec: Amount = Field(default=None, description="Transitions per second of the epoch.")
+    agents: dict[str, AgentFigures] = Field(default={}, description="By agent, or slot when live.")
+
+
+RECORD_OF_VERSION: Mapping[str, type[EpochRecordV1]] = {
+    "1": EpochRecordV1,
+    "1.1": EpochRecordV11,
+    "2": EpochRecord,
+}
 
 
 def record_class(version: str) -> type[EpochRecordV1]:
@@ -167,7 +243,7 @@ def keys_of(record: type[EpochRecordV1]) -> dict[str, str]:
     return {field.serialization_alias or name: name for name, field in record.model_fields.items()}
 
 
-def json_schema(version: str = "1.1") -> dict[str, Any]:
+def json_schema(version: str = NEWEST) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one line; every key is required.
 
     Raises:

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from townlet_replay.training.telemetry_reader import log_files, read_log
-from townlet_replay.training.telemetry_schema import EpochRecord, EpochRecordV1, keys_of
+from townlet_replay.training.telemetry_schema import EpochRecordV1, EpochRecordV11, keys_of
 
 _COUNTERS = ("epoch", "telemetry_version", "data_mode", "cycle_id", "log_stream_offset")
+_WORDS = ("objective", "biased", "audit", "agents")
 _COLUMNS = ("first", "last", "lowest", "highest", "mean", "unmeasured")
 
 
@@ -92,7 +93,7 @@ def summarise(path: str | Path) -> Summary:
     """
     records = read_log(path)
     last = records[-1]
-    newer = [record for record in records if isinstance(record, EpochRecord)]
+    newer = [record for record in records if isinstance(record, EpochRecordV11)]
     return Summary(
         log=Path(path).name,
         files=len(log_files(path)),
@@ -106,7 +107,7 @@ def summarise(path: str | Path) -> Summary:
         figures=tuple(
             _figure(key, series(records, name))
             for key, name in keys_of(type(last)).items()
-            if key not in _COUNTERS
+            if key not in (*_COUNTERS, *_WORDS)
         ),
     )
 
