@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from cli_runs import refusal, townlet
 from cli_towns import GOLDEN, SCENARIO
 from typer.main import get_command
 
-from townlet_env.config.load import list_scenarios
+from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.config.template import write_scenario
+from townlet_env.verdicts import check_story
 from townlet_replay.cli.main import app
 from townlet_replay.manifest import load_capture
 
@@ -117,6 +120,62 @@ def test_a_claim_that_fails_is_exit_code_1(tmp_path):
     ran = townlet("scenarios", "check", path)
     assert ran.code == 1
     assert ran.out.count("FAIL") == 1
+
+
+def test_a_new_scenario_is_sound_and_proves_its_story(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert townlet("scenarios", "new", "corner_shop").out == "wrote corner_shop.yaml\n"
+    text = (tmp_path / "corner_shop.yaml").read_text()
+    assert "my_story" not in text
+    assert townlet("scenarios", "validate", "corner_shop.yaml").code == 0
+    checked = townlet("scenarios", "check", "corner_shop.yaml", "--json").json
+    assert len(checked["corner_shop.yaml"]) >= 8
+    assert all(claim["held"] for claim in checked["corner_shop.yaml"])
+    assert load_scenario("corner_shop.yaml").name == "corner_shop"
+
+
+def test_what_a_new_scenario_offers_to_take_in_is_sound(tmp_path):
+    path = write_scenario("corner_shop", tmp_path)
+    offered = re.compile(r"^( *)# (job: |jobs:|  shop:|needs:|perturbations:|  blackout:)", re.M)
+    text, taken_in = offered.subn(r"\1\2", path.read_text())
+    assert taken_in == 6
+    path.write_text(text)
+    config = load_scenario(path)
+    assert config.jobs["shop"].object == "counter"
+    assert config.perturbations.blackout.at == (70,)
+    assert all(resident.job in (None, "shop") for resident in config.residents)
+    assert [claim for claim in check_story(config) if not claim.held] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "said"),
+    [
+        ("Corner Shop", ".", "small letters, digits and underscores), found 'Corner Shop'"),
+        ("../corner", ".", "found '../corner'"),
+        ("town_day", ".", "'town_day' is a shipped scenario; choose another name"),
+        ("there", ".", "there.yaml is there already, and nothing was written"),
+        ("corner", "nowhere", "corner.yaml could not be written: No such file or directory"),
+        ("corner", "there.yaml", "corner.yaml could not be written: Not a directory"),
+    ],
+)
+def test_a_new_scenario_never_overwrites_and_says_what_is_wrong(
+    tmp_path, monkeypatch, name, folder, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.yaml").write_text("mine")
+    assert said in refusal("scenarios", "new", name, "--folder", folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.yaml"]
+    assert (tmp_path / "there.yaml").read_text() == "mine"
+
+
+def test_a_folder_and_a_file_that_is_no_text_are_no_tracebacks(tmp_path):
+    folder, binary = tmp_path / "folder.yaml", tmp_path / "binary.yaml"
+    folder.mkdir()
+    binary.write_bytes(b"\xff\xfename")
+    for command in ("show", "validate", "check"):
+        assert f"found a folder at {folder}" in refusal("scenarios", command, folder)
+    assert "expected UTF-8 text" in refusal("scenarios", "validate", binary)
+    assert townlet("scenarios", "show", binary).out.endswith("name")
 
 
 def test_doctor_names_versions_and_plays_twice():

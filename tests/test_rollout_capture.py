@@ -1,4 +1,4 @@
-"""Captures of the five scenarios: their goldens and claims, what a row holds, and who acted."""
+"""Captures of the catalogue: their goldens and claims, what a row holds, and who acted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_golden_covers_the_catalogue(golden):
     assert sorted(golden.scenarios) == list_scenarios()
 
 
-@pytest.mark.parametrize("scenario", CLASSICS)
+@pytest.mark.parametrize("scenario", list_scenarios())
 def test_a_capture_has_the_figures_of_its_golden_and_its_claims_hold(scenario, golden):
     claims = check_story(load_scenario(scenario))
     assert claims
@@ -72,7 +72,10 @@ def test_rewards_tell_residents_and_deeds_apart(golden):
         for name, scenario in golden.scenarios.items()
         for resident, found in scenario.residents.items()
     }
-    assert {found.clip_share for found in stats.values()} == {0.0}
+    clipped = {who: found.clip_share for who, found in stats.items() if found.clip_share}
+    # Near an exit gains do not count, and what does not count is put down as clipped.
+    assert list(clipped) == [("newcomer_arrival", "dora")]
+    assert max(clipped.values()) < 0.03
     returns = [found.reward_sum for found in stats.values()]
     assert len(set(returns)) == len(returns)
     dawn, erin = (stats["employment_punctuality", name] for name in ("dawn", "erin"))

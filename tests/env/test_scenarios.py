@@ -51,6 +51,14 @@ def test_every_claim_holds_whatever_the_seed(name, seed):
     assert [f"{r.claim}: {r.found}" for r in results if not r.held] == []
 
 
+@pytest.mark.parametrize("policy", ["idle", "random"])
+@pytest.mark.parametrize("name", LENGTHS)
+def test_claims_prove_the_story_and_not_just_any_run(name, policy):
+    results = check_story(load_scenario(name), played(name, policy))
+    # In observation_baseline to be idle is the story.
+    assert all(r.held for r in results) == (name == "observation_baseline" and policy == "idle")
+
+
 @pytest.mark.parametrize("name", LENGTHS)
 def test_every_story_has_its_length_and_nothing_illegal_is_done(name):
     story = played(name)

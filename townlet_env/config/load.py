@@ -48,7 +48,8 @@ def scenario_path(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if text.endswith((".yaml", ".yml")):
         if not Path(text).is_file():
-            raise ConfigError(f"expected a scenario file, found none at {text}")
+            what = "a folder" if Path(text).is_dir() else "none"
+            raise ConfigError(f"expected a scenario file, found {what} at {text}")
         return Path(text)
     names = list_scenarios()
     if text not in names:

@@ -64,7 +64,9 @@ def read_yaml(path: Path) -> Document:
         loader = _PlainLoader(raw.decode("utf-8"))
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{path}: expected a mapping of keys to values at the top")
+            raise ConfigError(
+                f"{path}: expected a mapping of keys to values at the top, found {_word_for(node)}"
+            )
         lines: dict[Path_, int] = {}
         _walk(path, node, (), lines)
         data = loader.construct_document(node)
@@ -75,6 +77,12 @@ def read_yaml(path: Path) -> Document:
     except ValueError as error:  # a number of ten thousand digits, a date of the 40th of May
         raise ConfigError(f"{path}: a value cannot be read: {error}") from error
     return Document(data, lines)
+
+
+def _word_for(node: yaml.Node | None) -> str:
+    if node is None:
+        return "an empty file"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
 
 
 def _where(error: yaml.YAMLError) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, show, check and describe scenarios.", no_args_is_help=True)
+app = typer.Typer(help="List, show, check, describe and begin scenarios.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of a shipped scenario, or a YAML file.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Names or files; all shipped by default.")]
@@ -45,7 +46,7 @@ def show(scenario: Name) -> None:
     """
     from townlet_env.config.load import scenario_path
 
-    typer.echo(scenario_path(scenario).read_text(encoding="utf-8"), nl=False)
+    typer.echo(scenario_path(scenario).read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
 @app.command()
@@ -84,6 +85,20 @@ def check(scenarios: Names = None, as_json: AsJson = False) -> None:
                 typer.echo(f"  {'ok  ' if claim.held else 'FAIL'} {claim.claim}: {claim.found}")
     if not all(claim.held for claims in results.values() for claim in claims):
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of your scenario, such as corner_shop.")],
+    folder: Annotated[Path, typer.Option(help="Where its file is written.")] = Path(),
+) -> None:
+    """Write a commented scenario file to begin with; what is there is never overwritten.
+
+    Example: townlet scenarios new corner_shop --folder stories
+    """
+    from townlet_env.config.template import write_scenario
+
+    typer.echo(f"wrote {write_scenario(name, folder)}")
 
 
 @app.command()
