@@ -191,7 +191,7 @@ class Panel:
         ties = (("rivalry", RIVALRY), ("trust", TRUST))
         for k, (name, colour) in enumerate(ties):
             x = left + k * width / 3
-            pygame.draw.aaline(surface, colour, (x, line), (x + 0.85 * em, line), 3)
+            surface.fill(colour, (x, line - 0.1 * em, 0.8 * em, 0.24 * em))
             self._letters.put(surface, name, (x + 1.1 * em, line), 0.9 * em, MUTED)
         x = left + 2 * width / 3
         pygame.draw.aacircle(surface, INK, (x + 0.4 * em, line), 0.45 * em)
