@@ -135,6 +135,13 @@ def test_make_targets_named_in_documents_exist():
         assert f"\n{command.removeprefix('make ')}:" in makefile
 
 
+def test_the_readme_leads_to_every_page_and_begins_with_a_picture():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = LINK.findall(readme)
+    assert [name_of(page) for page in PAGES[1:] if name_of(page) not in links] == []
+    assert readme.index("](docs/images/town_day.png)") < readme.index("```")
+
+
 def test_the_readme_begins_with_the_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     first = next(text for language, _, text in blocks(ROOT / "README.md") if language == "bash")
