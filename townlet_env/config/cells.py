@@ -33,6 +33,8 @@ def grid_of(layout: Layout) -> npt.NDArray[np.uint16]:
 def distances_of(layout: Layout, name: str) -> npt.NDArray[np.uint16]:
     """Return steps from every floor cell to a cell next to each object (breadth first).
 
+    A town without objects has one field all the same, which nobody reads.
+
     Args:
         layout: Cells of a scenario.
         name: That scenario, for messages.
@@ -50,10 +52,13 @@ def distances_of(layout: Layout, name: str) -> npt.NDArray[np.uint16]:
                 f"object at {list(cell)}, found a longer way; open a wall"
             )
         fields.append(steps)
-    if not fields:
-        return np.zeros((0, *floor.shape), np.uint16)
-    # All objects of a cell lie side by side: a resident looks at all of them from one cell.
-    return np.stack(fields, axis=-1).transpose(2, 0, 1)
+    # All objects of a cell lie side by side: a resident looks at all of them from one cell. The
+    # one column to spare keeps towns of one object, or of none, in the same memory layout as all
+    # others: kernels are compiled once per layout.
+    together = np.full((*floor.shape, len(fields) + 1), UNREACHABLE, np.uint16)
+    for o, steps in enumerate(fields):
+        together[..., o] = steps
+    return together[..., : max(len(fields), 1)].transpose(2, 0, 1)
 
 
 def roadside_of(layout: Layout) -> tuple[Point, ...]:
