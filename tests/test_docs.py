@@ -21,6 +21,7 @@ from townlet_env.config.steps import STEP_KEYS, WaitFor
 from townlet_env.policies.registry import _SHIPPED as SHIPPED_POLICIES
 from townlet_replay.manifest import Manifest, ManifestEntry
 from townlet_replay.reference.pages import TABLES, pages, render
+from townlet_replay.reference.settings import rule_settings
 from townlet_replay.sample import EXTRA_ARRAYS, ROW_ARRAYS
 from townlet_replay.sidecar import BehaviourKind, CaptureMetadata, SampleMeta, SampleMetrics
 
@@ -127,6 +128,22 @@ def test_the_scenario_page_names_every_word_of_the_file():
     words = {field.alias or name for m in claims for name, field in m.model_fields.items()}
     words |= {*SHIPPED_POLICIES, *get_args(WaitFor.model_fields["condition"].annotation)}
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", page)) == []
+
+
+def test_numbers_in_the_rules_are_the_defaults_of_the_settings():
+    rows = re.findall(r"^\| `([\w.]+)` \| [^|]* \| `([^`]*)` \|", rule_settings(), re.MULTILINE)
+    page = (ROOT / "docs" / "SIMULATION.md").read_text(encoding="utf-8")
+    told = re.findall(r"`([a-z_.]+)` \(([-\d][^)]*)\)", page)
+    assert len(told) > 40
+    for name, words in told:
+        # `arrivals.needs` is a section; `grace_ticks` and the like are settings of two sections.
+        found = [numbers(value) for key, value in rows if f".{name}." in f".{key}."]
+        assert numbers(words) in found, f"{name} ({words}): the defaults are {found}"
+
+
+def numbers(words):
+    scale = 0.01 if "%" in words else 1.0
+    return [float(number) * scale for number in re.findall(r"-?\d+(?:\.\d+)?", words)]
 
 
 def test_make_targets_named_in_documents_exist():

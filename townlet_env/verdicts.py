@@ -43,6 +43,8 @@ from townlet_env.sim.features import feature_table
 from townlet_env.sim.ids import REWARD_COMPONENTS
 from townlet_env.story import Bools, Story, run_story
 
+_NARROWING = ("field", "affordance", "by", "other", "each", "between", "share", "at")  # said second
+
 Verdict = tuple[bool, str]  # whether it holds, and what the run shows
 
 
@@ -75,10 +77,19 @@ def _check(claim: Claim, story: Story) -> Verdict:
 
 
 def _as_written(claim: Claim) -> str:
-    """Return a claim in the words of the file, what it is about first."""
+    """Return a claim in the words of the file: what it is about, where and when, then how much."""
     words = claim.model_dump(by_alias=True, exclude_unset=True)
-    subject = {key: words[key] for key in CLAIM_KEYS if key in words}
-    return json.dumps({**subject, **words}).replace('"', "")
+    first = {key: words[key] for key in (*CLAIM_KEYS, *_NARROWING) if key in words}
+    return json.dumps(_plain({**first, **words})).replace('"', "")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with whole numbers as one writes them: 1, not 1.0."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _check_event(claim: EventClaim, story: Story) -> Verdict:

@@ -1,6 +1,7 @@
 """Claims of ``expect``: each kind can hold and fail, and says what it found."""
 
 import pytest
+import yaml
 from little_towns import done, little_town, scripted
 from pydantic import TypeAdapter
 
@@ -87,6 +88,19 @@ def test_claims_are_held_against_the_run(tmp_path, claim, held, found):
     assert result.held is held
     first = next(iter(claim))
     assert result.claim.startswith(f"{{{first}: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{resident: ana, field: x, at: 3, is: 4}",
+        "{event: affordance_finished, affordance: use_shower, by: ana, between: [1, 9], equals: 0}",
+        "{waiting: {object: shower}, at_most: 2.5}",
+        "{residents: all, field: alive, share: 0.5, is: true}",
+    ],
+)
+def test_a_claim_is_told_as_one_writes_it(tmp_path, line):
+    assert judged(tmp_path, yaml.safe_load(line)).claim == line
 
 
 @pytest.mark.parametrize(
