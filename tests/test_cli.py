@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shlex
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 from cli_runs import refusal, townlet
 from cli_towns import GOLDEN, SCENARIO
 from typer.main import get_command
 
-from townlet_env.config.load import list_scenarios, load_scenario
-from townlet_env.config.template import write_scenario
+from townlet_env.config.load import configs_dir, list_scenarios, load_scenario
+from townlet_env.config.safe_yaml import read_yaml
+from townlet_env.config.template import TEMPLATE, write_scenario
 from townlet_env.verdicts import check_story
 from townlet_replay.cli.main import app
 from townlet_replay.manifest import load_capture
@@ -111,6 +114,23 @@ def test_scenarios_are_listed_shown_and_checked():
     schema = json.loads(townlet("scenarios", "schema").out)
     assert "residents" in schema["properties"]
     assert "catalogue" not in schema["properties"]
+
+
+def test_the_schema_takes_every_shipped_file_and_finds_misspelt_keys():
+    schema = json.loads(townlet("scenarios", "schema").out)
+    editor = jsonschema.Draft202012Validator(schema)
+    editor.check_schema(schema)
+    files = [*(configs_dir() / "scenarios").glob("*.yaml"), configs_dir() / TEMPLATE]
+    for path in files:
+        wrong = [error.message for error in editor.iter_errors(read_yaml(path).data)]
+        assert wrong == [], path.name
+    town = copy.deepcopy(dict(read_yaml(configs_dir() / TEMPLATE).data))
+    town["tikcs"] = 3
+    town["residents"][0]["walet"] = 2
+    town["residents"][0]["schedule"].append("relaese")
+    town["expect"][0]["at_leest"] = 1
+    found = {".".join(map(str, error.absolute_path)) for error in editor.iter_errors(town)}
+    assert found == {"", "residents.0", "residents.0.schedule.5", "expect.0"}
 
 
 def test_a_claim_that_fails_is_exit_code_1(tmp_path):

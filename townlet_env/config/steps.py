@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from townlet_env.config.sections import Section, first_key
 
@@ -51,8 +51,17 @@ class StartStep(Section):
     start: str = Field(description="affordance")
 
 
+def _or_the_word(schema: dict[str, Any]) -> None:
+    """Let the JSON schema take what the validator takes: the mapping, or the word alone."""
+    mapping = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [{"const": "release"}, mapping]
+
+
 class ReleaseStep(Section):
     """Issue one release; ``- release`` alone will do."""
+
+    model_config = ConfigDict(json_schema_extra=_or_the_word)
 
     release: Literal[True]
 
