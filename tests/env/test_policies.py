@@ -261,7 +261,7 @@ def test_the_names_of_shipped_policies_are_taken():
 def test_an_unknown_policy_is_refused_with_the_nearest(tmp_path):
     town = little_town(tmp_path, [{"id": "ana", "cell": [2, 2], "policy": "idel"}])
     with pytest.raises(
-        ConfigError, match=r"residents\.ana: unknown policy 'idel'; did you mean 'idle'"
+        ConfigError, match=r"^little: residents\.ana: unknown policy 'idel'; did you mean 'idle'"
     ):
         run_story(town)
 

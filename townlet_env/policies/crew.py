@@ -93,9 +93,12 @@ class Crew:
         self._crowd = Crowd(plan)
         self._sitting: dict[int, dict[int, int]] = {}  # world -> slot -> number of the newcomer
         self._policies: dict[int, dict[int, Policy]] = {}  # of those not in the crowd
-        self._open(0)
-        if plan.max_newcomers and self._seats and self._then not in COMPILED:
-            build_policy(self._then, self._seat(next(iter(self._seats)), newcomer=1))
+        try:
+            self._open(0)
+            if plan.max_newcomers and self._seats and self._then not in COMPILED:
+                build_policy(self._then, self._seat(next(iter(self._seats)), newcomer=1))
+        except ConfigError as error:
+            raise ConfigError(f"{config.name}: {error}") from error
 
     def reset(self, w: int) -> None:
         """Begin a new episode in world ``w``."""
