@@ -253,7 +253,7 @@ def test_no_epochs(sound, work, mode):
         (("--learning-rate", 0), ["ppo.learning_rate", "greater than 0"]),
         (("--learning-rate", "inf"), ["ppo.learning_rate", "finite"]),
         (("--ent-coef", "nan"), ["ppo.ent_coef"]),
-        (("--objective", "awr"), ["objective", "'awr'"]),
+        (("--objective", "awry"), ["objective", "'awry'"]),
         (("--device", "abacus"), ["device", "expected a device of this machine"]),
         (("--ppo-log-frequency", 0), ["telemetry.frequency", "at least 1"]),
         (("--replay-batch-size", 0), ["replay.batch_size", "at least 1"]),
