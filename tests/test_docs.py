@@ -17,6 +17,7 @@ from townlet_env.config.claims import (
     RewardClaim,
     TieClaim,
 )
+from townlet_env.config.load import list_scenarios
 from townlet_env.config.steps import STEP_KEYS, WaitFor
 from townlet_env.policies.registry import _SHIPPED as SHIPPED_POLICIES
 from townlet_replay.manifest import Manifest, ManifestEntry
@@ -122,6 +123,7 @@ def test_the_capture_guide_names_everything_in_a_capture():
 
 def test_the_scenario_page_names_every_word_of_the_file():
     page = (ROOT / "docs" / "ROLLOUT_SCENARIOS.md").read_text(encoding="utf-8")
+    assert [name for name in list_scenarios() if f"- **{name}.** " not in page] == []
     assert [key for key in STEP_KEYS if f"`{key}" not in page] == []
     assert [key for key in CLAIM_KEYS if f"`{{{key}: " not in page] == []
     claims = (EventClaim, TieClaim, ResidentClaim, RewardClaim, ConstantOf)

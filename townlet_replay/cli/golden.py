@@ -77,7 +77,8 @@ def _print(drifts: list[Drift], as_json: bool) -> None:
     else:
         table = Table()
         for heading in ("scenario", "resident", "figure", "golden", "now"):
-            table.add_column(heading, overflow="fold")  # a cut figure would say nothing
+            # A cut figure would say nothing, and names are to be copied.
+            table.add_column(heading, overflow="fold", no_wrap=heading == "scenario")
         for drift in drifts:
             table.add_row(*drift)
         stdout.print(table)

@@ -21,7 +21,7 @@ def list_all(as_json: AsJson = False) -> None:
 
     Example: townlet scenarios list
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from townlet_env.config.load import list_scenarios, load_scenario
     from townlet_replay.cli.console import stdout
@@ -31,7 +31,7 @@ def list_all(as_json: AsJson = False) -> None:
         keys = {"name", "description", "ticks", "seed"}
         typer.echo(json.dumps([config.model_dump(include=keys) for config in configs], indent=1))
         return
-    table = Table("scenario", "ticks", "residents", "story")
+    table = Table(Column("scenario", no_wrap=True), "ticks", "residents", "story")
     for config in configs:
         who = ", ".join(resident.id for resident in config.residents)
         table.add_row(config.name, str(config.ticks), who, config.description.strip())
