@@ -4,16 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 JOBS ?= 2
+KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_maps.py
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test test-main test-bounds test-python check bench format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo
 
-test: $(VENV)/.dev
+# All tests; then the simulation once more with its array bounds checked, and without its compiler.
+test: test-main
+	$(MAKE) -j $(JOBS) test-bounds test-python
+
+test-main: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+
+# The larger capacity is the same code compiled again, for minutes: "crowd" is left to test-main.
+test-bounds: $(VENV)/.dev
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest $(KERNEL_TESTS) -k "not crowd"
+
+test-python: $(VENV)/.dev
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(KERNEL_TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
