@@ -33,8 +33,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.run
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -53,4 +53,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[bench]'
 	touch $@

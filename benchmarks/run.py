@@ -1,184 +1,137 @@
-"""``make bench``: ratios, each taken side by side in one run.
+"""``make bench``: every group of measurements, each in a process of its own.
 
-Every pair alternates A B A B; a ratio is the median over the rounds. Absolute figures depend on
-the machine and on what else it does, and are printed only beside their peer.
+A group writes its results to ``benchmarks/results/GROUP.json`` from its first figure on. A group
+that fails or takes too long is reported, and the rest goes on. ``python -m benchmarks.page
+--write`` makes docs/PERFORMANCE.md of the files.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import statistics
-import tempfile
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any
 
-import numpy as np
-import torch
-from mpe2 import simple_spread_v3
+import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from townlet_env import townlet_v0
-from townlet_env.config.compile import compile_plan
-from townlet_env.config.load import load_scenario
-from townlet_env.sim.batch import WorldBatch
-from townlet_env.views.sb3 import make_vec_env
-from townlet_replay.recorder import RecordReplay
-from townlet_replay.training.config import TrainConfig
-from townlet_replay.training.harness import TrainingHarness
-from townlet_replay.training.sb3_runs import train_live
+from benchmarks.measure import Effort
+from benchmarks.report import RESULTS, Report
 
-ROUNDS = 5
-SCENARIO = "queue_conflict"
-RESULTS = Path(__file__).parent / "results" / "bench.json"
-
-Rate = Callable[[], float]
-"""Runs once and returns agent steps per second."""
-
-
-class Pair(NamedTuple):
-    """Two things measured in turn."""
-
-    name: str
-    ours: Rate
-    peer: Rate
+GROUPS = {
+    "core": "the batch core against its plain-Python twin and other towns",
+    "views": "every view against those of others",
+    "scripted": "scripted residents, at once and one by one",
+    "recording": "what recording costs",
+    "loading": "reading rows in several formats",
+    "learners": "native PPO against Stable-Baselines3",
+    "scaling": "worlds, residents, maps and memory",
+    "neighbour": "two cores, and a busy neighbour",
+    "start": "from nothing to the first step",
+}
+LONGEST = 600.0  # seconds, of one group
+QUICK_RESULTS = Path("runs/bench")
 
 
-def batch_core() -> float:
-    """256 worlds, masked random actions drawn outside the clock, observations written."""
-    worlds, ticks = 256, 60
-    batch = WorldBatch(compile_plan(load_scenario(SCENARIO)), worlds)
-    batch.reset(range(worlds))
-    rng = np.random.default_rng(0)
-    spent = 0.0
-    for _ in range(ticks):
-        masks = batch.views.action_mask
-        actions = (rng.random(masks.shape) * masks).argmax(axis=-1)
-        before = time.perf_counter()
-        batch.step(actions)
-        spent += time.perf_counter() - before
-    return worlds * batch.num_residents * ticks / spent
+def names_of(only: str | None) -> list[str]:
+    """Return the groups asked for.
+
+    Raises:
+        typer.BadParameter: There is no such group.
+    """
+    wanted = list(GROUPS) if only is None else [name.strip() for name in only.split(",")]
+    for name in wanted:
+        if name not in GROUPS:
+            raise typer.BadParameter(f"expected groups of {', '.join(GROUPS)}; found {name!r}")
+    return wanted
 
 
-def dict_view() -> float:
-    """One world through the PettingZoo view, everybody waiting."""
-    env = townlet_v0.parallel_env(SCENARIO, max_ticks=100_000)
-    env.reset(seed=0)
-    ticks, orders = 3000, dict.fromkeys(env.agents, 0)
-    before = time.perf_counter()
-    for _ in range(ticks):
-        env.step(orders)
-    return ticks * len(orders) / (time.perf_counter() - before)
+def run_group(group: str, path: Path, effort: Effort) -> None:
+    """Measure one group in this process."""
+    report = Report(group, path, effort, Console())
+    import_module(f"benchmarks.groups.{group}").measure(report)
+    report.finish()
 
 
-def sb3_view() -> float:
-    """1,024 slots through the Stable-Baselines3 view, fresh arrays."""
-    venv = make_vec_env(SCENARIO, 342)
-    venv.reset()
-    ticks, orders = 40, np.zeros(venv.num_envs, np.int64)
-    before = time.perf_counter()
-    for _ in range(ticks):
-        venv.step(orders)
-    return ticks * venv.num_envs / (time.perf_counter() - before)
+def spawn(group: str, folder: Path, effort: Effort, longest: float) -> str:
+    """Measure one group in a process of its own and return what went wrong, or nothing."""
+    command = [sys.executable, "-m", "benchmarks.run", "--inside", group, "--results", str(folder)]
+    command += ["--rounds", str(effort.rounds), "--seconds", str(effort.seconds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(command, env=environment)
+    try:
+        code = process.wait(longest)
+    except subprocess.TimeoutExpired:
+        return f"not done within {longest:.0f} s"
+    finally:
+        process.kill()
+        process.wait()
+    return f"ended with code {code}" if code else ""
 
 
-def mpe2_spread() -> float:
-    """MPE2's simple_spread_v3 through its own parallel view."""
-    env = simple_spread_v3.parallel_env(max_cycles=100_000)
-    env.reset(seed=0)
-    ticks, orders = 600, dict.fromkeys(env.agents, 0)
-    before = time.perf_counter()
-    for _ in range(ticks):
-        env.step(orders)
-    return ticks * len(orders) / (time.perf_counter() - before)
+def comparisons(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the ratios of a file of results by name, or nothing."""
+    if not path.exists():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8")).get("comparisons", [])
+    return {f"{row['ours']} / {row['peer']}": row for row in rows}
 
 
-def recorded() -> float:
-    """One world through the PettingZoo view with everything recorded, files included."""
-    with tempfile.TemporaryDirectory() as folder:
-        env = RecordReplay(townlet_v0.parallel_env(SCENARIO, max_ticks=1500), Path(folder) / "out")
-        before = time.perf_counter()
-        env.reset(seed=0)
-        orders = dict.fromkeys(env.agents, 0)
-        while env.agents:
-            env.step(orders)
-        env.close()
-        return 1500 * len(orders) / (time.perf_counter() - before)
+def show(console: Console, group: str, path: Path, before: dict[str, dict[str, Any]]) -> None:
+    """Print what a group found, beside the ratios that were kept before."""
+    if not path.exists():
+        return
+    document = json.loads(path.read_text(encoding="utf-8"))
+    table = Table("ours / peer", "ratio", "lowest", "highest", "processor", "kept before")
+    for name, row in comparisons(path).items():
+        kept = f"{before[name]['ratio']:,.2f}" if name in before else "-"
+        keys = ("ratio", "lowest", "highest", "processor_ratio")
+        table.add_row(name, *(f"{row[key]:,.2f}" for key in keys), kept)
+    if table.row_count:
+        console.print(table)
+    for name, figure in document["figures"].items():
+        console.print(f"{name}: {figure['value']:,.2f} {figure['unit']}", highlight=False)
+    for row in (*document["missing"], *document["failed"]):
+        console.print(f"[yellow]{row['what']}[/yellow]: {row['why']}", highlight=False)
+    console.print(f"{group}: {document.get('took_seconds', '?')} s, kept in {path}\n")
 
 
-def _training(**changes: object) -> TrainConfig:
-    live = {"steps": 24_576, "num_worlds": 32, "rollout_ticks": 64}
-    ppo = {"minibatch_size": 1024, "target_kl": None}
-    return TrainConfig.model_validate({"scenario": SCENARIO, "live": live, "ppo": ppo, **changes})
-
-
-def native_ppo() -> float:
-    """The native learner live, rollouts and four epochs per update."""
-    harness = TrainingHarness(_training())
-    before = time.perf_counter()
-    harness.run_live()
-    return harness.live_steps / (time.perf_counter() - before)
-
-
-def sb3_ppo() -> float:
-    """MaskablePPO live with the same steps, settings and layer widths."""
-    before = time.perf_counter()
-    model = train_live(_training(learner="sb3-maskable"))
-    return float(model.num_timesteps / (time.perf_counter() - before))
-
-
-PAIRS = (
-    Pair("batch core, 256 worlds / MPE2 spread", batch_core, mpe2_spread),
-    Pair("PettingZoo view, one world / MPE2 spread", dict_view, mpe2_spread),
-    Pair("SB3 view, 1,026 slots / MPE2 spread", sb3_view, mpe2_spread),
-    Pair("PettingZoo view recorded / not recorded", recorded, dict_view),
-    Pair("native PPO / SB3 MaskablePPO, end to end", native_ppo, sb3_ppo),
-)
-
-
-def measure(pair: Pair) -> dict[str, float | str]:
-    """Warm both up once, then alternate."""
-    pair.ours()
-    pair.peer()
-    rounds = [(pair.ours(), pair.peer()) for _ in range(ROUNDS)]
-    return {
-        "name": pair.name,
-        "ratio": statistics.median(ours / peer for ours, peer in rounds),
-        "lowest": min(ours / peer for ours, peer in rounds),
-        "highest": max(ours / peer for ours, peer in rounds),
-        "ours_per_second": statistics.median(ours for ours, _ in rounds),
-        "peer_per_second": statistics.median(peer for _, peer in rounds),
-    }
-
-
-def main() -> None:
-    """Measure all pairs, print them and keep them."""
-    torch.set_num_threads(1)
-    console = Console()
-    rows = [measure(pair) for pair in track(PAIRS, "measuring", console=console)]
-    table = Table("ours / peer", "ratio", "lowest", "highest", "ours, steps/s", "peer, steps/s")
-    for row in rows:
-        figures = [f"{row[key]:.2f}" for key in ("ratio", "lowest", "highest")]
-        rates = [f"{row[key]:,.0f}" for key in ("ours_per_second", "peer_per_second")]
-        table.add_row(str(row["name"]), *figures, *rates)
-    console.print(table)
-    names = ("numpy", "numba", "torch", "stable-baselines3", "mpe2", "townlet")
-    document = {
-        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-        "versions": {name: version(name) for name in names},
-        "rounds": ROUNDS,
-        "pairs": rows,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-    console.print(f"kept in {RESULTS.relative_to(Path.cwd())}")
+def main(
+    only: Annotated[str | None, typer.Option(help="Groups, by comma; all by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of every arm.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of one turn.")] = 0.5,
+    quick: Annotated[bool, typer.Option(help="Two short turns, kept in runs/bench.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    longest: Annotated[float, typer.Option(help="Seconds that a group may take.")] = LONGEST,
+    inside: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Measure, print and keep: ratios against peers, each taken side by side in one run."""
+    effort = Effort(2, 0.1) if quick else Effort(rounds, seconds)
+    folder = results or (QUICK_RESULTS if quick else RESULTS)
+    if inside is not None:
+        run_group(inside, folder / f"{inside}.json", effort)
+        return
+    console = Console(width=140)
+    began, problems = time.perf_counter(), {}
+    for group in names_of(only):
+        console.rule(f"{group}: {GROUPS[group]}")
+        path = folder / f"{group}.json"
+        before = comparisons(RESULTS / f"{group}.json")
+        problem = spawn(group, folder, effort, longest)
+        if problem:
+            problems[group] = problem
+        show(console, group, path, before)
+    console.print(f"{time.perf_counter() - began:.0f} s in all")
+    for group, problem in problems.items():
+        console.print(f"[red]{group}[/red]: {problem}; what it had measured is kept")
+    if problems:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,0 +1,148 @@
+"""The same rows read from a capture, from NumPy's NPZ, from Minari's HDF5 and from Parquet."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Arm, Clock, Play, timed
+from benchmarks.plays import SEED, script
+from benchmarks.report import Report
+from townlet_env import townlet_v0
+from townlet_env.config.load import load_scenario
+from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
+from townlet_replay.record_settings import MODES
+from townlet_replay.recorder import RecordReplay
+from townlet_replay.rollout import Rollout
+
+TOWN = "town_day"
+TICKS, EPISODES = 400, 4
+NPZ, HDF5, PARQUET = "NumPy compressed NPZ", "HDF5 as Minari writes it", "Parquet (zstd)"
+
+Columns = dict[str, np.ndarray]
+
+
+def capture(mode: str) -> str:
+    """Return the name of an arm."""
+    return f"capture ({mode}), verified"
+
+
+def record(folder: Path, mode: str) -> Path:
+    """Record four days' beginnings of eight residents and return the folder."""
+    out = folder / mode
+    told = script(load_scenario(TOWN), TICKS, EPISODES)
+    with RecordReplay(townlet_v0.parallel_env(TOWN, max_ticks=TICKS), out, mode=mode) as env:
+        for episode in range(EPISODES):
+            env.reset(seed=SEED + episode)
+            names = env.possible_agents
+            for row in told[:, episode]:
+                if env.agents:
+                    orders = dict(zip(names, row.tolist(), strict=True))
+                    env.step({agent: orders[agent] for agent in env.agents})
+    return out
+
+
+def read_capture(out: Path) -> Rollout:
+    """Open a capture as learners do: digests checked, all rows packed in one batch."""
+    dataset = ReplayDataset(ReplayDatasetConfig.from_capture_dir(out, batch_size=1_000_000))
+    return next(iter(dataset))
+
+
+def columns(out: Path) -> Columns:
+    """Return the rows of a capture as plain arrays."""
+    rows = read_capture(out)
+    names = ("action_mask", "actions", "rewards", "terminations", "truncations")
+    names += ("old_log_probs", "values")
+    return {**rows.observations, **{name: np.asarray(getattr(rows, name)) for name in names}}
+
+
+def read_often(read: Callable[[], Any], rows: int) -> Play:
+    """Read everything again and again."""
+
+    def act(clock: Clock) -> int:
+        with clock:
+            read()
+        return rows
+
+    return lambda seconds: timed(act, seconds)
+
+
+def npz(folder: Path, rows: Columns) -> Callable[[], Any]:
+    """Write an NPZ as NumPy compresses it, and return what reads it."""
+    path = folder / "rows.npz"
+    np.savez_compressed(path, **rows)
+
+    def read() -> Columns:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+
+    return read
+
+
+def hdf5(folder: Path, rows: Columns) -> Callable[[], Any]:
+    """Write HDF5 with one group per episode and no compression, as Minari's storage does."""
+    import h5py
+
+    path = folder / "rows.hdf5"
+    with h5py.File(path, "w") as file:
+        pieces = {name: np.array_split(values, 8 * EPISODES) for name, values in rows.items()}
+        for life in range(8 * EPISODES):
+            for name, parts in pieces.items():
+                file[f"episode_{life}/{name}"] = parts[life]
+
+    def read() -> list[Columns]:
+        with h5py.File(path) as file:
+            return [{name: life[name][()] for name in life} for life in file.values()]
+
+    return read
+
+
+def parquet(folder: Path, rows: Columns) -> Callable[[], Any]:
+    """Write Parquet, one list per row and column, and return what reads it back into arrays."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    path = folder / "rows.parquet"
+    flat = {name: values.reshape(len(values), -1) for name, values in rows.items()}
+    table = pa.table(
+        {
+            name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+            for name, values in flat.items()
+        }
+    )
+    pq.write_table(table, path, compression="zstd")
+
+    def read() -> Columns:
+        found = pq.read_table(path)
+        return {
+            name: found[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            for name in found.column_names
+        }
+
+    return read
+
+
+def measure(report: Report) -> None:
+    """Write the same rows in every format, then read them all in turn."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        outs = {mode: record(folder, mode) for mode in MODES}
+        rows = columns(outs[MODES[0]])
+        number = len(rows["actions"])
+        arms = []
+        for mode, out in outs.items():
+            size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+            report.figure(f"capture ({mode})", size / number, "bytes per agent step")
+            arms.append(Arm(capture(mode), read_often(lambda out=out: read_capture(out), number)))
+        for name, write in ((NPZ, npz), (HDF5, hdf5), (PARQUET, parquet)):
+            before = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            arms.append(Arm(name, read_often(write(folder, rows), number)))
+            after = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            report.figure(name, (after - before) / number, "bytes per agent step")
+        rates = report.take_turns(arms, "loading")
+    for peer in (NPZ, HDF5, PARQUET):
+        report.compare(rates, capture(MODES[0]), peer, "rows")

@@ -1,0 +1,81 @@
+"""What recording costs: the PettingZoo view in every mode, and Minari's collector beside it."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Arm, Clock, Play, Rate, timed
+from benchmarks.peers import GYMNASIUM, MINARI, running
+from benchmarks.plays import SEED, script
+from benchmarks.report import Report
+from townlet_env import townlet_v0
+from townlet_env.config.load import load_scenario
+from townlet_replay.record_settings import MODES
+from townlet_replay.recorder import RecordReplay
+
+TOWN = "town_day"
+TICKS = 400
+PLAIN = "PettingZoo view, not recorded"
+
+
+def recorded(mode: str) -> str:
+    """Return the name of an arm."""
+    return f"PettingZoo view, recorded ({mode})"
+
+
+def _town() -> Any:
+    return townlet_v0.parallel_env(TOWN, max_ticks=TICKS)
+
+
+def dicts(record: Callable[[Any], Any] | None) -> Play:
+    """Episodes through the PettingZoo view; recording includes opening, closing and all files."""
+    told = script(load_scenario(TOWN), TICKS)[:, 0]
+    names = _town().possible_agents
+    orders = [dict(zip(names, row.tolist(), strict=True)) for row in told]
+
+    def act(clock: Clock) -> int:
+        env = _town()
+        with clock:
+            env = record(env) if record else env
+            env.reset(seed=SEED)
+            for row in orders:
+                env.step(row)
+            env.close()
+        return told.size
+
+    return lambda seconds: timed(act, seconds)
+
+
+def recorder(mode: str, folder: Path) -> Callable[[Any], Any]:
+    """Return what wraps an environment; every episode is a capture of its own."""
+    number = count()
+    return lambda env: RecordReplay(env, folder / f"{mode}{next(number)}", mode=mode)
+
+
+def cost(recorded: Sequence[Rate], plain: Sequence[Rate]) -> float:
+    """Return the microseconds that recording adds to an agent step."""
+    pairs = zip(recorded, plain, strict=True)
+    return statistics.median(1e6 / with_it.wall - 1e6 / without.wall for with_it, without in pairs)
+
+
+def measure(report: Report) -> None:
+    """Eight residents of ``town_day``, episodes of 400 ticks, files included."""
+    with tempfile.TemporaryDirectory() as folder:
+        arms = [Arm(PLAIN, dicts(None))]
+        arms += [Arm(recorded(mode), dicts(recorder(mode, Path(folder)))) for mode in MODES]
+        rates = report.take_turns(arms, "recording, PettingZoo")
+    for mode in MODES:
+        report.compare(rates, recorded(mode), PLAIN)
+        added = cost(rates[recorded(mode)], rates[PLAIN])
+        report.figure(f"recording adds ({mode})", added, "us per agent step")
+    with running(report, (GYMNASIUM, MINARI)) as arms:
+        rates = report.take_turns(arms, "recording, Minari")
+    report.compare(rates, MINARI.name, GYMNASIUM.name)
+    if len(rates) == 2:
+        added = cost(rates[MINARI.name], rates[GYMNASIUM.name])
+        report.figure("Minari's collector adds", added, "us per agent step")
