@@ -48,7 +48,7 @@ SUPERSUIT = Peer("MPE2 through SuperSuit, Gymnasium vector", "supersuit_gymnasiu
 SUPERSUIT_SB3 = Peer("MPE2 through SuperSuit, SB3 VecEnv", "supersuit_sb3")
 ENVPOOL = Peer("EnvPool MiniGrid (C++), 256 worlds", "envpool_minigrid", "envpool==1.2.5")
 METTAGRID = Peer("mettagrid arena (C++), 8 agents", "mettagrid_arena", "mettagrid==0.26.22")
-COLLECTOR = "minari[create,hdf5]==0.5.4 numba>=0.61 pettingzoo>=1.27 pydantic>=2.7 pyyaml>=6"
+COLLECTOR = "minari[create,hdf5]==0.5.4 pillow numba>=0.61 pettingzoo>=1.27 pydantic>=2.7 pyyaml>=6"
 GYMNASIUM = Peer("Gymnasium view, not recorded", "townlet_gymnasium", COLLECTOR, True)
 MINARI = Peer("Gymnasium view, Minari's collector", "townlet_minari", COLLECTOR, True)
 CORE = Peer("batch core, 128 worlds, a process of its own", "townlet_core", None, True)
@@ -120,8 +120,9 @@ class Running:
         self._lines: queue.Queue[str] = queue.Queue()
         self._errors: list[str] = []
         pipes = (self.process.stdout, self._lines.put), (self.process.stderr, self._errors.append)
-        for pipe in pipes:
-            threading.Thread(target=_pump, args=pipe, daemon=True).start()
+        self._pumps = [threading.Thread(target=_pump, args=pipe, daemon=True) for pipe in pipes]
+        for pump in self._pumps:
+            pump.start()
         try:
             self._answer(START_SECONDS)
         except PeerError:
@@ -164,6 +165,11 @@ class Running:
         """End it."""
         self.process.kill()
         self.process.wait()
+        for pump in self._pumps:
+            pump.join()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def _pump(source: Any, put: Any) -> None:

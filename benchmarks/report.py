@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -45,6 +46,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def read_results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Return all documents of results by name; what is no JSON is left out."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            print(f"{path}: expected JSON, found {error}; left out", file=sys.stderr)
+    return found
+
+
 class Report:
     """The results of one group: rows are added one by one, and written at once."""
 
@@ -66,6 +78,7 @@ class Report:
             "comparisons": [],
             "curves": [],
             "figures": {},
+            "points": [],
             "missing": [],
             "failed": [],
             "complete": False,
@@ -102,6 +115,12 @@ class Report:
         """Keep lines of a plot: by name the x and y values."""
         row = {"name": name, "x": axes[0], "y": axes[1], "series": dict(series)}
         self.document["curves"].append(row)
+        self.write()
+
+    def point(self, name: str, size: int, predicted: float, measured: float) -> None:
+        """Keep how long something of a size took, and how long it should have taken, in seconds."""
+        row = {"name": name, "size": size, "predicted": predicted, "measured": measured}
+        self.document["points"].append(row)
         self.write()
 
     def lacks(self, what: str, why: str) -> None:

@@ -20,20 +20,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.groups import GROUPS
 from benchmarks.measure import Effort
 from benchmarks.report import RESULTS, Report
 
-GROUPS = {
-    "core": "the batch core against its plain-Python twin and other towns",
-    "views": "every view against those of others",
-    "scripted": "scripted residents, at once and one by one",
-    "recording": "what recording costs",
-    "loading": "reading rows in several formats",
-    "learners": "native PPO against Stable-Baselines3",
-    "scaling": "worlds, residents, maps and memory",
-    "neighbour": "two cores, and a busy neighbour",
-    "start": "from nothing to the first step",
-}
 LONGEST = 600.0  # seconds, of one group
 QUICK_RESULTS = Path("runs/bench")
 

@@ -1,1 +1,14 @@
 """One module per group of measurements; each has ``measure(report)``."""
+
+GROUPS = {
+    "core": "the batch core against its plain-Python twin and other towns",
+    "views": "every view against those of others",
+    "scripted": "scripted residents, at once and one by one",
+    "recording": "what recording costs",
+    "loading": "reading rows in several formats",
+    "learners": "native PPO against Stable-Baselines3",
+    "scaling": "worlds, residents, maps and memory",
+    "neighbour": "two cores, and a busy neighbour",
+    "start": "from nothing to the first step",
+    "scale": "two points of each curve of docs/SCALE.md",
+}

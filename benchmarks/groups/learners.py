@@ -25,6 +25,7 @@ THREADS = (1, 2)
 SB3, MASKABLE = "SB3 PPO", "SB3 MaskablePPO"
 F32, BF16 = "native fused f32", "native fused bf16"
 USUAL = "SB3 PPO on MPE2 through SuperSuit"
+SHARE = "of SB3 PPO's time inside the town"
 NATIVE: dict[str, dict[str, str]] = {
     "native strict_sb3": {"mode": "strict_sb3"},
     "native autograd": {"mode": "autograd"},
@@ -159,7 +160,7 @@ def share_of_town(report: Report) -> None:
     before = time.perf_counter()
     train(max(1, round(8 * report.effort.seconds)))
     share = clock.wall / (time.perf_counter() - before)
-    report.figure("of SB3 PPO's time inside the town", 100 * share, "%")
+    report.figure(SHARE, 100 * share, "%")
 
 
 def measure(report: Report) -> None:

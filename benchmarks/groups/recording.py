@@ -21,11 +21,17 @@ from townlet_replay.recorder import RecordReplay
 TOWN = "town_day"
 TICKS = 400
 PLAIN = "PettingZoo view, not recorded"
+BATCH = "vector view, not recorded"
 
 
 def recorded(mode: str) -> str:
     """Return the name of an arm."""
     return f"PettingZoo view, recorded ({mode})"
+
+
+def batched(mode: str) -> str:
+    """Return the name of an arm."""
+    return f"vector view, recorded ({mode})"
 
 
 def _town() -> Any:
