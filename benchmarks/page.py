@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.groups import GROUPS
-from benchmarks.plots import draw
+from benchmarks.plots import draw, image_of
 from benchmarks.report import read_results
 from benchmarks.scale import HEAD, Site, duration, measured, plans, rows
 from benchmarks.targets import TARGETS, Results, verdict
@@ -74,6 +74,13 @@ def machine(results: Results) -> str:
     lines.append(f"- Taken: {' to '.join(dict.fromkeys((days[0], days[-1])))}.")
     lines.append(f"- Rounds: {', '.join(map(str, rounds))}; a figure is their median.")
     lines.append(f"- Versions: {', '.join(f'{k} {v}' for k, v in sorted(versions.items()))}.")
+    busy = {name: results[name]["busy"] for name in GROUPS if name in results}
+    if max(busy.values()) > 1:
+        lines.append(
+            "- Other programs ran meanwhile (waiting or running when a group began: "
+            f"{', '.join(f'{name} {load:.1f}' for name, load in busy.items())}): times and speeds "
+            "are worse than those of a quiet machine, and ratios less certain."
+        )
     partial = [name for name in GROUPS if not results.get(name, {}).get("complete")]
     if partial:
         lines.append(f"- Not complete: {', '.join(partial)}.")
@@ -87,7 +94,8 @@ def group_part(name: str) -> Callable[[Results], str]:
         document = results.get(name)
         if document is None:
             return NOTHING
-        parts = [_comparisons(document), _arms(document), _figures(document), _missing(document)]
+        parts = [_comparisons(document), _arms(document), _figures(document)]
+        parts += [_plots(document), _missing(document)]
         return "\n\n".join(part for part in parts if part) or NOTHING
 
     return write
@@ -128,6 +136,13 @@ def _figures(document: Mapping[str, Any]) -> str:
         for name, found in document["figures"].items()
     ]
     return table(["figure", "measured"], rows) if rows else ""
+
+
+def _plots(document: Mapping[str, Any]) -> str:
+    return "\n\n".join(
+        f"![{curve['y']}, by {curve['x']}](images/{image_of(curve)})"
+        for curve in document["curves"]
+    )
 
 
 def _missing(document: Mapping[str, Any]) -> str:

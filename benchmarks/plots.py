@@ -17,10 +17,15 @@ def draw(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     drawn = []
     for document in results.values():
         for curve in document.get("curves", ()):
-            path = folder / f"speed_{curve['name']}.png"
+            path = folder / image_of(curve)
             plot(curve).savefig(path)
             drawn.append(path)
     return drawn
+
+
+def image_of(curve: Mapping[str, Any]) -> str:
+    """Return the name of a curve's file."""
+    return f"speed_{curve['name']}.png"
 
 
 def plot(curve: Mapping[str, Any]) -> Figure:

@@ -47,7 +47,14 @@ def test_a_changed_result_changes_the_page():
     results = read_results()
     row = {"ours": "a", "peer": "b", "ratio": 123.4, "lowest": 1.0, "highest": 2.0}
     row |= {"processor_ratio": 7.5}
-    document = {"comparisons": [row], "arms": [], "figures": {}, "missing": [], "failed": []}
+    document = {
+        "comparisons": [row],
+        "arms": [],
+        "figures": {},
+        "curves": [],
+        "missing": [],
+        "failed": [],
+    }
     part = page.PARTS["core"](results | {"core": document})
     assert "| a | b | **123x** | 1 to 2 | 7.5x |" in part
 
