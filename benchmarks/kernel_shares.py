@@ -44,7 +44,7 @@ Stage = Callable[..., None]
 Orders = npt.NDArray[np.int32]
 
 LOOP = """
-def stage(worlds, outcomes, rules_table, orders_table, grids, distance, views):
+def stage(worlds, outcomes, rules_table, orders_table, grids, ways, views):
     rules = rules_table[0]
     for w in range(worlds.shape[0]):
         world, outcome, grid, orders = worlds[w], outcomes[w], grids[w], orders_table[w]
@@ -108,7 +108,7 @@ def live(town: Town, loops: dict[str, Stage], spent: dict[str, list[int]]) -> No
     batch = town.staged
     for name, loop in loops.items():
         before = time.process_time_ns()
-        loop(*town.tables, orders, batch.grids, batch.plan.distance, batch.views)
+        loop(*town.tables, orders, batch.grids, batch.plan.ways, batch.views)
         spent[name].append(time.process_time_ns() - before)
 
 

@@ -35,7 +35,6 @@ from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
 from townlet_env.sim.kernels.observe_map import mark_reserved, observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
-from townlet_env.sim.kernels.observe_places import observe_places
 from townlet_env.sim.kernels.orders import take_orders
 from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
@@ -151,7 +150,7 @@ def test_movement(stage):
         stage.rules,
         stage.orders,
         stage.grid,
-        stage.scenario.plan.distance,
+        stage.scenario.plan.ways,
     )
     assert_equal_state(stage, town, tick)
     assert_grid_fits(stage)
@@ -258,8 +257,8 @@ def test_clock(stage):
 def test_maps(stage):
     maps = np.full((len(stage.orders), 4, 11, 11), 7, np.uint8)
     stage.grid[:] = stage.grid & ~np.uint16(RESERVED)  # the kernel brings it up to date
-    distance = stage.scenario.plan.distance
-    observe_map(stage.world, stage.rules, stage.grid, distance, maps)
+    ways = stage.scenario.plan.ways
+    observe_map(stage.world, stage.rules, stage.grid, ways, maps)
     np.testing.assert_array_equal(maps, naive_map.observe_map(stage.town()))
     assert_grid_fits(stage)
 
@@ -269,8 +268,7 @@ def test_maps(stage):
 def test_features(stage):
     plan = stage.scenario.plan
     features = np.full((len(stage.orders), len(plan.names.features)), 7.0, np.float32)
-    observe_places(stage.world, stage.outcome, stage.rules, plan.distance)
-    observe_features(stage.world, stage.outcome, stage.rules, plan.distance, features)
+    observe_features(stage.world, stage.rules, plan.ways, features)
     expected = naive_views.observe_features(stage.town())
     for column, name in enumerate(plan.names.features):
         found, wanted = features[:, column], expected[:, column]
@@ -281,8 +279,7 @@ def test_features(stage):
 @given(stages())
 def test_masks(stage):
     mask = np.full_like(stage.mask, 7)
-    observe_places(stage.world, stage.outcome, stage.rules, stage.scenario.plan.distance)
-    observe_mask(stage.world, stage.outcome, stage.rules, stage.grid, mask)
+    observe_mask(stage.world, stage.rules, stage.scenario.plan.ways, mask)
     expected = naive_views.observe_mask(stage.town())
     for a, name in enumerate(stage.scenario.plan.names.actions):
         np.testing.assert_array_equal(mask[:, a], expected[:, a], err_msg=name)

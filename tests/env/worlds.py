@@ -25,7 +25,6 @@ from townlet_env.config.schema import TownConfig
 from townlet_env.sim.ids import NONE
 from townlet_env.sim.kernels.observe_map import mark_reserved
 from townlet_env.sim.kernels.observe_mask import observe_mask
-from townlet_env.sim.kernels.observe_places import observe_places
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.snapshot import restore_grid
 from townlet_env.sim.state import Records, allocate, outcome_dtype, world_dtype
@@ -82,8 +81,7 @@ class Stage:
         self.orders = np.zeros(len(self.mask), np.int32)
         restore_grid(plan, self.world, self.grid)
         mark_reserved(self.world, self.grid)
-        observe_places(self.world, self.outcome, self.rules, plan.distance)
-        observe_mask(self.world, self.outcome, self.rules, self.grid, self.mask)
+        observe_mask(self.world, self.rules, plan.ways, self.mask)
 
     def __repr__(self) -> str:
         return self.recipe

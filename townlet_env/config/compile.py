@@ -12,6 +12,7 @@ from townlet_env.sim.features import feature_names
 from townlet_env.sim.ids import MINUTES_PER_DAY, NONE, ShiftState, Verb
 from townlet_env.sim.plan import Names, Plan
 from townlet_env.sim.state import CAPACITIES, Capacity, Records, World, allocate, world_dtype
+from townlet_env.sim.ways import chart
 
 
 def compile_plan(config: TownConfig) -> Plan:
@@ -32,12 +33,16 @@ def compile_plan(config: TownConfig) -> Plan:
         features=feature_names(catalogue.kinds),
     )
     capacity = _capacity(config)
+    rules = compile_rules(config, names, layout)
+    template = _template(config, names, layout, capacity)
+    grid, distance = grid_of(layout), distances_of(layout, config.name)
     return Plan(
         capacity=capacity,
-        rules=compile_rules(config, names, layout),
-        template=_template(config, names, layout, capacity),
-        grid=grid_of(layout),
-        distance=distances_of(layout, config.name),
+        rules=rules,
+        template=template,
+        grid=grid,
+        distance=distance,
+        ways=chart(template[0], rules[0], grid, distance),
         names=names,
         max_newcomers=max_newcomers(config),
     )

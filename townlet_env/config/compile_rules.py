@@ -67,6 +67,12 @@ def _set_actions(r: World, names: Names) -> None:
         verb = Verb(VERB_NAMES.index(word))
         r.action_verb[a] = verb
         r.action_argument[a] = arguments[verb].index(argument) if verb in arguments else 0
+    for kind, name in enumerate(names.kinds):
+        r.approach_action[kind] = names.actions.index(f"approach:{name}")
+        r.request_action[kind] = names.actions.index(f"request:{name}")
+    for affordance, name in enumerate(names.affordances):
+        r.start_action[affordance] = names.actions.index(f"start:{name}")
+    r.release_action, r.chat_action = map(names.actions.index, ("release", "chat"))
 
 
 def _set_affordances(r: World, config: TownConfig, names: Names) -> None:

@@ -11,7 +11,7 @@ from townlet_env.jit import kernel
 from townlet_env.sim.features import RADIUS
 from townlet_env.sim.ids import NONE
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Distance, Grid, World
+from townlet_env.sim.state import Grid, Ways, World
 
 WALL_BIT, OBJECT_BIT, RESERVED_BIT = 0, 1, 2
 WALL = 1 << WALL_BIT
@@ -64,22 +64,20 @@ def utilities_hold(world: World, needs_power: int, needs_water: int) -> bool:
 
 
 @kernel
-def nearest_usable(world: World, distance: Distance, rules: Rules, i: int, kind: int) -> int:
+def kind_is_usable(world: World, rules: Rules, kind: int) -> bool:
+    """Tell whether the utilities that objects of a kind are of no use without are there."""
+    return utilities_hold(world, rules.kind_power[kind], rules.kind_water[kind])
+
+
+@kernel
+def nearest_usable(world: World, ways: Ways, rules: Rules, i: int, kind: int) -> int:
     """Return the usable object of a kind with the shortest path from ``i``, or NONE.
 
     Ties go to the lower index.
     """
-    if not utilities_hold(world, rules.kind_power[kind], rules.kind_water[kind]):
+    if not kind_is_usable(world, rules, kind):
         return NONE
-    best = NONE
-    best_steps = UNREACHABLE
-    for o in range(world.n_objects):
-        if world.kind[o] == kind:
-            steps = int(distance[o, world.y[i], world.x[i]])
-            if steps < best_steps:
-                best_steps = steps
-                best = o
-    return best
+    return int(ways.nearest[world.y[i], world.x[i], kind])
 
 
 @kernel
@@ -97,18 +95,18 @@ def nearest_in_range(world: World, rules: Rules, i: int, kind: int) -> int:
 
 
 @kernel
-def step_towards(world: World, grid: Grid, distance: Distance, i: int, o: int) -> int:
+def step_towards(world: World, grid: Grid, ways: Ways, i: int, o: int) -> int:
     """Return the direction of one step along a shortest path to object ``o``, or NONE.
 
     Of several shortest paths the first free one in the order north, south, east, west is taken;
     if all are blocked by residents, the first.
     """
     x, y = int(world.x[i]), int(world.y[i])
-    here = int(distance[o, y, x])
+    here = int(ways.steps[y, x, o])
     blocked = NONE
     for d in range(4):
         nx, ny = x + DX[d], y + DY[d]
-        if is_floor(grid, nx, ny) and int(distance[o, ny, nx]) < here:
+        if is_floor(grid, nx, ny) and int(ways.steps[ny, nx, o]) < here:
             if occupant(grid, nx, ny) == NONE:
                 return d
             if blocked == NONE:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from townlet_env.sim.state import Capacity, Records, World
+from townlet_env.sim.state import Capacity, Records, Ways, World
 
 
 class Names(NamedTuple):
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     template: Records  # (1,) of world_dtype(capacity): the state at tick 0
     grid: npt.NDArray[np.uint16]  # (H + 10, W + 10) cell words at tick 0
     distance: npt.NDArray[np.uint16]  # (objects, H, W) steps to a cell next to the object
+    ways: Ways  # tables by cell
     names: Names
     max_newcomers: int  # per episode
 

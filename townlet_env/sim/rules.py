@@ -29,6 +29,11 @@ RULES: np.dtype[np.void] = record(
         ("n_actions", _I32),
         ("action_verb", _I8, (MAX_ACTIONS,)),
         ("action_argument", _I8, (MAX_ACTIONS,)),  # direction, kind or affordance
+        ("approach_action", _I8, _K),  # action ids by kind
+        ("request_action", _I8, _K),
+        ("start_action", _I8, _A),  # by affordance
+        ("release_action", _I8),
+        ("chat_action", _I8),
         # the town without perturbations
         ("base_price_meal", _F32),  # meals
         ("base_price_groceries", _F32),  # meals per unit

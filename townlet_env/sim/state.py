@@ -24,7 +24,7 @@ Records: TypeAlias = Any  # np.recarray of either
 I8, I16, I32, U8, U64, F32 = np.int8, np.int16, np.int32, np.uint8, np.uint64, np.float32
 
 Grid: TypeAlias = npt.NDArray[np.uint16]
-Distance: TypeAlias = npt.NDArray[np.uint16]
+Distance: TypeAlias = npt.NDArray[np.uint16]  # (M, H, W)
 Orders: TypeAlias = npt.NDArray[np.int32]
 
 FULL = 30_000  # units, or ticks, beyond which a 16-bit count does not grow
@@ -159,10 +159,6 @@ def outcome_dtype(capacity: Capacity) -> np.dtype[np.void]:
             ("terminal", F32, (n,)),  # reward of the exit in this tick
             ("terminated", U8, (n,)),  # 1 in the tick of the exit
             ("truncated", U8, (n,)),  # 1 when the episode is cut by time
-            # what is where, as a resident sees it at the end of the tick, by kind of object
-            ("kind_object", I16, (n, MAX_KINDS)),  # nearest usable by path, or NONE
-            ("kind_steps", I32, (n, MAX_KINDS)),  # steps to its reach
-            ("kind_near", I16, (n, MAX_KINDS)),  # nearest in queue range, or NONE
             ("n_events", I32),
             ("events", I16, (n * EVENTS_PER_RESIDENT, 5)),  # kind, by, other, object, affordance
             ("event_value", F32, (n * EVENTS_PER_RESIDENT,)),  # intensity, quality or minutes
@@ -176,6 +172,16 @@ class Views(NamedTuple):
     map: npt.NDArray[np.uint8]  # (W, N, C, 11, 11) of 0/1; C = 0, 4 or 12 channels
     features: npt.NDArray[np.float32]  # (W, N, F)
     action_mask: npt.NDArray[np.int8]  # (W, N, A) of 0/1
+
+
+class Ways(NamedTuple):
+    """What is where, by cell; H rows, W columns, M objects, K kinds, A actions; C-contiguous."""
+
+    steps: npt.NDArray[np.uint16]  # (H, W, M) steps to the reach of every object
+    nearest: npt.NDArray[np.int16]  # (H, W, K) object with the shortest path, or NONE
+    near: npt.NDArray[np.int16]  # (H, W, K) nearest object in queue range, or NONE
+    columns: npt.NDArray[np.float32]  # (H, W, K, 3) features dx, dy, distance of the nearest
+    legal: npt.NDArray[np.int8]  # (H, W, A) wait, moves, approaches and requests without a catch
 
 
 def allocate(dtype: np.dtype[np.void], count: int) -> Records:

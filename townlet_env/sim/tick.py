@@ -17,14 +17,13 @@ from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
 from townlet_env.sim.kernels.observe_map import observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
-from townlet_env.sim.kernels.observe_places import observe_places
 from townlet_env.sim.kernels.orders import take_orders
 from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
 from townlet_env.sim.kernels.rewards import potential, score
 from townlet_env.sim.kernels.ties import update_ties
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Distance, Grid, Orders, Outcome, Records, Views, World
+from townlet_env.sim.state import Grid, Orders, Outcome, Records, Views, Ways, World
 
 
 @kernel
@@ -35,13 +34,13 @@ def tick(
     orders: Orders,
     mask: npt.NDArray[np.int8],
     grid: Grid,
-    distance: Distance,
+    ways: Ways,
 ) -> None:
     """Live one tick of one world, in place."""
     take_orders(world, outcome, rules, orders, mask)  # 3.0
     perturb_town(world, outcome, rules)  # 3.1
     welcome_newcomers(world, outcome, rules, grid)  # 3.2
-    move_residents(world, outcome, rules, orders, grid, distance)  # 3.3
+    move_residents(world, outcome, rules, orders, grid, ways)  # 3.3
     join_queues(world, outcome, rules, orders)  # 3.4
     serve_queues(world, outcome, rules, orders)  # 3.5
     run_affordances(world, outcome, rules, orders)  # 3.6
@@ -55,20 +54,11 @@ def tick(
 
 
 @kernel
-def observe(
-    world: World,
-    outcome: Outcome,
-    rules: Rules,
-    grid: Grid,
-    distance: Distance,
-    views: Views,
-    w: int,
-) -> None:
+def observe(world: World, rules: Rules, grid: Grid, ways: Ways, views: Views, w: int) -> None:
     """Write what the residents of world ``w`` see and may do now (rules 3.13)."""
-    observe_map(world, rules, grid, distance, views.map[w])
-    observe_places(world, outcome, rules, distance)
-    observe_features(world, outcome, rules, distance, views.features[w])
-    observe_mask(world, outcome, rules, grid, views.action_mask[w])
+    observe_map(world, rules, grid, ways, views.map[w])
+    observe_features(world, rules, ways, views.features[w])
+    observe_mask(world, rules, ways, views.action_mask[w])
 
 
 @kernel
@@ -78,7 +68,7 @@ def step_worlds(
     rules: Records,
     orders: npt.NDArray[np.int32],
     grids: npt.NDArray[np.uint16],
-    distance: Distance,
+    ways: Ways,
     views: Views,
 ) -> None:
     """Live one tick of every world and observe it; a world is finished before the next begins.
@@ -89,22 +79,21 @@ def step_worlds(
         rules: (1,) compiled rules.
         orders: (W, N) action ids; illegal ones are replaced by ``wait`` in place.
         grids: (W, H + 10, W + 10) cell words.
-        distance: (M, H, W) steps to the reach of every object.
+        ways: Tables by cell.
         views: The masks of the present state; overwritten by the observations of the new one.
     """
     for w in range(worlds.shape[0]):
         mask = views.action_mask[w]
-        tick(worlds[w], outcomes[w], rules[0], orders[w], mask, grids[w], distance)
-        observe(worlds[w], outcomes[w], rules[0], grids[w], distance, views, w)
+        tick(worlds[w], outcomes[w], rules[0], orders[w], mask, grids[w], ways)
+        observe(worlds[w], rules[0], grids[w], ways, views, w)
 
 
 @kernel
 def open_worlds(
     worlds: Records,
-    outcomes: Records,
     rules: Records,
     grids: npt.NDArray[np.uint16],
-    distance: Distance,
+    ways: Ways,
     views: Views,
     which: npt.NDArray[np.int64],
     fresh: bool,
@@ -116,4 +105,4 @@ def open_worlds(
             draw_personalities(world, rules[0])
             for i in range(world.n_residents):
                 world.potential[i] = potential(world, rules[0], i)
-        observe(world, outcomes[w], rules[0], grids[w], distance, views, w)
+        observe(world, rules[0], grids[w], ways, views, w)

@@ -7,12 +7,12 @@ from townlet_env.sim.events import log
 from townlet_env.sim.ids import NONE, EventKind, Verb
 from townlet_env.sim.places import DX, DY, is_floor, nearest_usable, occupant, place, step_towards
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import FULL, Distance, Grid, Orders, Outcome, World
+from townlet_env.sim.state import FULL, Grid, Orders, Outcome, Ways, World
 
 
 @kernel
 def move_residents(
-    world: World, outcome: Outcome, rules: Rules, orders: Orders, grid: Grid, distance: Distance
+    world: World, outcome: Outcome, rules: Rules, orders: Orders, grid: Grid, ways: Ways
 ) -> None:
     """Carry out ``move`` and ``approach``; residents block each other's cells."""
     for turn in range(world.n_residents):
@@ -25,9 +25,9 @@ def move_residents(
         if verb == Verb.MOVE:
             direction = argument
         elif verb == Verb.APPROACH:
-            o = nearest_usable(world, distance, rules, i, argument)
+            o = nearest_usable(world, ways, rules, i, argument)
             if o != NONE:
-                direction = step_towards(world, grid, distance, i, o)
+                direction = step_towards(world, grid, ways, i, o)
         if direction == NONE:
             world.blocked[i] = 0
             continue

@@ -6,69 +6,62 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_env.jit import kernel
-from townlet_env.sim.ids import NONE, Verb
+from townlet_env.sim.ids import NONE
 from townlet_env.sim.places import (
-    DX,
-    DY,
-    is_floor,
+    kind_is_usable,
     manhattan,
-    nearest_free_resident,
     on_shift,
     utilities_hold,
 )
 from townlet_env.sim.rules import Rules
-from townlet_env.sim.state import Grid, Outcome, World
+from townlet_env.sim.state import Ways, World
 
 
 @kernel
-def observe_mask(
-    world: World, outcome: Outcome, rules: Rules, grid: Grid, mask: npt.NDArray[np.int8]
-) -> None:
-    """Write the (N, A) legal actions of every resident; ``wait`` is always legal.
-
-    ``outcome`` holds what ``observe_places`` found.
-    """
+def observe_mask(world: World, rules: Rules, ways: Ways, mask: npt.NDArray[np.int8]) -> None:
+    """Write the (N, A) legal actions of every resident; ``wait`` is always legal."""
     for i in range(world.n_residents):
-        mask[i] = 0
-        mask[i, 0] = 1
+        row = mask[i]
         if world.alive[i] != 0 and world.busy_affordance[i] == NONE:
-            mask_free(world, outcome, rules, grid, i, mask[i])
-        elif world.alive[i] != 0:
-            mask_busy(rules, mask[i])
+            mask_free(world, rules, ways, i, row)
+            continue
+        row[:] = 0
+        row[0] = 1
+        if world.alive[i] != 0:
+            row[rules.release_action] = 1  # who is busy may give it up
 
 
 @kernel
-def mask_busy(rules: Rules, row: npt.NDArray[np.int8]) -> None:
-    """Who is busy may give it up."""
+def mask_free(world: World, rules: Rules, ways: Ways, i: int, row: npt.NDArray[np.int8]) -> None:
+    """Write the legal actions of a resident who is not busy: those of the cell, but for a catch."""
+    legal = ways.legal[world.y[i], world.x[i]]
     for a in range(rules.n_actions):
-        if rules.action_verb[a] == Verb.RELEASE:
-            row[a] = 1
+        row[a] = legal[a]
+    held = int(world.reserved_object[i])
+    if held != NONE or world.queue_object[i] != NONE:
+        row[rules.release_action] = 1
+        for kind in range(rules.n_kinds):
+            row[rules.request_action[kind]] = 0
+    if world.power == 0 or world.water == 0:
+        for kind in range(rules.n_kinds):
+            row[rules.approach_action[kind]] &= kind_is_usable(world, rules, kind)
+    if held != NONE and manhattan(world, i, held) == 1:
+        for affordance in range(rules.n_affordances):
+            may = can_start(world, rules, i, held, affordance)
+            row[rules.start_action[affordance]] = may
+    row[rules.chat_action] = somebody_is_free(world, i, rules.chat_range)
 
 
 @kernel
-def mask_free(
-    world: World, outcome: Outcome, rules: Rules, grid: Grid, i: int, row: npt.NDArray[np.int8]
-) -> None:
-    """Write the legal actions of a resident who is not busy."""
-    held = int(world.reserved_object[i])
-    empty_handed = held == NONE and world.queue_object[i] == NONE
-    in_reach = held != NONE and manhattan(world, i, held) == 1
-    for a in range(1, rules.n_actions):
-        verb = int(rules.action_verb[a])
-        argument = int(rules.action_argument[a])
-        if verb == Verb.MOVE:
-            row[a] = is_floor(grid, int(world.x[i]) + DX[argument], int(world.y[i]) + DY[argument])
-        elif verb == Verb.APPROACH:
-            found = outcome.kind_object[i, argument] != NONE
-            row[a] = found and outcome.kind_steps[i, argument] > 0
-        elif verb == Verb.REQUEST:
-            row[a] = empty_handed and outcome.kind_near[i, argument] != NONE
-        elif verb == Verb.START:
-            row[a] = in_reach and can_start(world, rules, i, held, argument)
-        elif verb == Verb.RELEASE:
-            row[a] = not empty_handed
-        elif verb == Verb.CHAT:
-            row[a] = nearest_free_resident(world, i, rules.chat_range) != NONE
+def somebody_is_free(world: World, i: int, cells: int) -> bool:
+    """Tell whether ``places.nearest_free_resident`` finds anybody."""
+    x, y = int(world.x[i]), int(world.y[i])
+    found = 0
+    for j in range(world.n_residents):  # `&` where `and` would branch: eight at a time
+        free = (world.alive[j] != 0) & (world.busy_affordance[j] == NONE) & (j != i)
+        near = abs(x - int(world.x[j])) + abs(y - int(world.y[j])) <= cells
+        found += free & near
+    return found > 0
 
 
 @kernel

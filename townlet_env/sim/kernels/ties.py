@@ -62,8 +62,7 @@ def fade(world: World, rules: Rules) -> None:
     """Let every rivalry shrink by its decay."""
     for i in range(world.n_residents):
         for j in range(world.n_residents):
-            if world.rivalry[i, j] > 0.0:
-                world.rivalry[i, j] = max(world.rivalry[i, j] - rules.rivalry_decay, np.float32(0))
+            world.rivalry[i, j] = max(world.rivalry[i, j] - rules.rivalry_decay, np.float32(0))
 
 
 @kernel
@@ -168,14 +167,15 @@ def may_enjoy(world: World, rules: Rules, i: int) -> bool:
 @kernel
 def keep_strongest(world: World, rules: Rules, i: int) -> None:
     """Forget the weakest rivalries beyond ``max_edges``."""
-    while True:
-        edges = 0
+    edges = 0
+    for j in range(world.n_residents):
+        edges += world.rivalry[i, j] > 0.0
+    while edges > rules.max_edges:
         weakest = NONE
         for j in range(world.n_residents):
-            if world.rivalry[i, j] > 0.0:
-                edges += 1
-                if weakest == NONE or world.rivalry[i, j] < world.rivalry[i, weakest]:
-                    weakest = j
-        if edges <= rules.max_edges:
-            return
+            if world.rivalry[i, j] > 0.0 and (
+                weakest == NONE or world.rivalry[i, j] < world.rivalry[i, weakest]
+            ):
+                weakest = j
         world.rivalry[i, weakest] = 0.0
+        edges -= 1

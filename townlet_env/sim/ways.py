@@ -1,0 +1,83 @@
+"""What depends on the cell alone, looked up instead of searched for.
+
+Walls and objects never move, so that the nearest object of a kind, its columns of the features and
+most of the legal actions are the same whoever stands on a cell. They are found once per scenario.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from townlet_env.sim.features import RADIUS
+from townlet_env.sim.ids import NONE, Verb
+from townlet_env.sim.places import DX, DY, OBJECT, UNREACHABLE, WALL
+from townlet_env.sim.rules import Rules
+from townlet_env.sim.state import Ways, World
+
+Numbers = npt.NDArray[np.int64]
+
+
+def chart(
+    world: World, rules: Rules, grid: npt.NDArray[np.uint16], distance: npt.NDArray[np.uint16]
+) -> Ways:
+    """Return the tables of a scenario.
+
+    Args:
+        world: Its first state.
+        rules: Its rules.
+        grid: (H + 10, W + 10) cell words at tick 0.
+        distance: (M, H, W) steps to the reach of every object.
+    """
+    steps = np.ascontiguousarray(distance.transpose(1, 2, 0))
+    height, width, objects = steps.shape
+    y, x = (cell[..., None] for cell in np.mgrid[:height, :width])
+    object_x, object_y = world.object_x[:objects].astype(int), world.object_y[:objects].astype(int)
+    cells = abs(object_x - x) + abs(object_y - y)
+    nearest = np.full((height, width, rules.n_kinds), NONE, np.int16)
+    near = nearest.copy()
+    columns = np.zeros((*nearest.shape, 3), np.float32)
+    columns[..., 2] = 1.0  # where there is none
+    for kind in set(world.kind[:objects].tolist()):
+        those = np.flatnonzero(world.kind[:objects] == kind)
+        near[..., kind] = _least(cells[..., those], those, rules.queue_range + 1)
+        nearest[..., kind] = o = _least(steps[..., those], those, UNREACHABLE)
+        right, down = object_x[o] - x[..., 0], object_y[o] - y[..., 0]
+        apart = np.maximum(abs(right) + abs(down), 1)
+        way = np.take_along_axis(steps, np.maximum(o, 0)[..., None], axis=-1)[..., 0].astype(int)
+        seen = np.stack((right / apart, down / apart, way / (way + 8.0)), axis=-1)
+        columns[o != NONE, kind] = seen[o != NONE]
+    return Ways(steps, nearest, near, columns, _legal(rules, grid, nearest, near, columns))
+
+
+def _least(values: npt.NDArray[Any], those: Numbers, limit: int) -> Numbers:
+    """Return which of ``those`` has the least of (H, W, M) values, or NONE from ``limit`` on."""
+    first: Numbers = those[values.argmin(axis=-1)]  # of equals the lowest index
+    return np.where(values.min(axis=-1) < limit, first, NONE)
+
+
+def _legal(
+    rules: Rules,
+    grid: npt.NDArray[np.uint16],
+    nearest: npt.NDArray[np.int16],
+    near: npt.NDArray[np.int16],
+    columns: npt.NDArray[np.float32],
+) -> npt.NDArray[np.int8]:
+    """Return what somebody free with empty hands may do, as far as the cell decides."""
+    height, width = nearest.shape[:2]
+    floor = grid & (WALL | OBJECT) == 0
+    legal = np.zeros((height, width, rules.n_actions), np.int8)
+    for a in range(rules.n_actions):
+        verb, argument = int(rules.action_verb[a]), int(rules.action_argument[a])
+        if verb == Verb.WAIT:
+            legal[..., a] = 1
+        elif verb == Verb.MOVE:
+            top, left = RADIUS + DY[argument], RADIUS + DX[argument]
+            legal[..., a] = floor[top : top + height, left : left + width]
+        elif verb == Verb.APPROACH:
+            legal[..., a] = (nearest[..., argument] != NONE) & (columns[..., argument, 2] > 0.0)
+        elif verb == Verb.REQUEST:
+            legal[..., a] = near[..., argument] != NONE
+    return legal
