@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from townlet_env.sim.plan import Plan, resident_name
 from townlet_env.sim.rules import RULES
 from townlet_env.sim.snapshot import Snapshot, digest, restore_grid, take
 from townlet_env.sim.state import Records, Views, allocate, outcome_dtype, world_dtype
+from townlet_env.sim.threads import Task, Team, cut
 from townlet_env.sim.tick import open_worlds, step_worlds
 
 _LARGEST = np.iinfo(np.int32).max
@@ -45,7 +47,9 @@ class WorldBatch:
         grids: (W, H + 10, W + 10) cell words, likewise.
     """
 
-    def __init__(self, plan: Plan, num_worlds: int, channels: int = len(MAP_CHANNELS)) -> None:
+    def __init__(
+        self, plan: Plan, num_worlds: int, channels: int = len(MAP_CHANNELS), threads: int = 1
+    ) -> None:
         """Allocate ``num_worlds`` worlds; ``reset`` opens their first episodes.
 
         Args:
@@ -53,6 +57,11 @@ class WorldBatch:
             num_worlds: W.
             channels: C of the maps: 0 for none, 4 (``features.MAP_CHANNELS``) or 12
                 (``features.FULL_MAP_CHANNELS``).
+            threads: That step worlds side by side; results do not depend on it. More than one
+                pay from some 64 worlds on.
+
+        Raises:
+            ConfigError: There is no thread.
         """
         n, actions = len(plan.names.residents), len(plan.names.actions)
         self.plan = plan
@@ -78,6 +87,8 @@ class WorldBatch:
         self._alive = self.worlds.view(np.ndarray)["alive"][:, :n]
         self.grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
         self._orders = np.zeros((num_worlds, n), np.int32)
+        self._steps = [self._step_of(some) for some in cut(num_worlds, threads)]
+        self._team = Team(threads) if len(self._steps) > 1 else None
 
     def reset(self, seeds: Sequence[int], worlds: Sequence[int] | None = None) -> None:
         """Open a new episode in every world, or in the ``worlds`` named.
@@ -115,7 +126,10 @@ class WorldBatch:
             )
         # Huge numbers must stay out of range, not wrap around into a legal action.
         np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
-        step_worlds(*self._tables, self._orders, self.grids, self.plan.distance, self.views)
+        if self._team is None:
+            self._steps[0]()
+        else:
+            self._team.do(self._steps)
         return Step(
             reward=self._reward.copy(),
             terminated=self._terminated.astype(np.bool_),
@@ -179,6 +193,22 @@ class WorldBatch:
             restore_grid(self.plan, self.worlds[w], self.grids[w])
         self._open(np.arange(self.num_worlds), fresh=False)
 
+    def _step_of(self, some: slice) -> Task:
+        """Return a call that steps a slice of the worlds."""
+        worlds, outcomes, rules = self._tables
+        seen = self.views
+        views = Views(seen.map[some], seen.features[some], seen.action_mask[some])
+        return partial(
+            step_worlds,
+            worlds[some],
+            outcomes[some],
+            rules,
+            self._orders[some],
+            self.grids[some],
+            self.plan.ways,
+            views,
+        )
+
     def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
-        distance = self.plan.distance
-        open_worlds(*self._tables, self.grids, distance, self.views, which, fresh)
+        worlds, _, rules = self._tables
+        open_worlds(worlds, rules, self.grids, self.plan.ways, self.views, which, fresh)

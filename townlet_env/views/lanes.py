@@ -61,6 +61,7 @@ class Lanes:
         num_worlds: int,
         learners: Sequence[str] | None = None,
         channels: int = len(MAP_CHANNELS),
+        threads: int = 1,
     ) -> None:
         """Build the worlds.
 
@@ -71,6 +72,7 @@ class Lanes:
             learners: Residents to learn; all by default.
             channels: Of the maps: 0, 4 or 12, as in ``WorldBatch``. Scripts may look at the first
                 four, so that they are drawn wherever somebody is scripted.
+            threads: That step worlds side by side, as in ``WorldBatch``.
 
         Raises:
             ConfigError: No worlds, or a learner who does not live here.
@@ -87,7 +89,7 @@ class Lanes:
         self.learners = tuple(name for name in names if name in wanted)
         scripted = scripted_residents(config, self.learners)
         drawn = max(channels, len(MAP_CHANNELS)) if scripted else channels
-        self.batch = WorldBatch(plan, num_worlds, drawn)
+        self.batch = WorldBatch(plan, num_worlds, drawn, threads)
         self.num_lanes = num_worlds * len(self.learners)
         self.over = np.zeros(num_worlds, np.bool_)
         slots = np.array([names.index(name) for name in self.learners])
