@@ -10,6 +10,9 @@ import typer
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile everything now, so that no later start waits.")
+    ] = False,
 ) -> None:
     """Print versions, and play a short episode twice to see that the same seed gives the same bits.
 
@@ -29,6 +32,8 @@ def doctor(
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    if warm:
+        warm_up()
     digests = []
     for _ in range(2):
         env = townlet_v0.parallel_env("queue_conflict", max_ticks=50)
@@ -40,7 +45,7 @@ def doctor(
     facts = {
         "versions": versions,
         "kernels": kernel_digest(),
-        "cache": str(CACHE_DIR),
+        "cache": None if CACHE_DIR is None else str(CACHE_DIR),
         "same_seed_same_bits": same,
     }
     if as_json:
@@ -48,7 +53,18 @@ def doctor(
     else:
         for name, found in versions.items():
             typer.echo(f"{name:20} {found}")
-        typer.echo(f"{'kernels':20} {kernel_digest()}, compiled to {CACHE_DIR}")
+        typer.echo(f"{'kernels':20} {kernel_digest()}, compiled to {CACHE_DIR or 'memory only'}")
         typer.echo(f"{'same seed, same bits':20} {'yes' if same else 'NO'}")
     if not same:
         raise TownletError("two episodes with the same seed ended in different states; report this")
+
+
+def warm_up() -> None:
+    """Compile every kernel, or load it where it is compiled already, and show how far it is."""
+    from townlet_replay.cli.console import bar
+    from townlet_replay.warm import STEPS
+
+    with bar("compiling", len(STEPS)) as progress:
+        for title, compile_it in STEPS.items():
+            compile_it()
+            progress.advance(note=title)

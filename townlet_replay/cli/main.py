@@ -10,6 +10,7 @@ import sys
 import typer
 
 from townlet_env.errors import TownletError
+from townlet_env.notices import listen
 from townlet_replay.cli.capture import capture
 from townlet_replay.cli.captures import app as captures
 from townlet_replay.cli.compare import compare
@@ -49,6 +50,7 @@ app.command("doctor")(doctor)
 
 def run() -> None:
     """Run the command line; a ``TownletError`` is one message and exit code 1."""
+    listen(lambda sentence: stderr.print(sentence, highlight=False, markup=False, soft_wrap=True))
     try:
         app()
     except TownletError as error:
