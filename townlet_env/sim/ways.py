@@ -29,10 +29,11 @@ def chart(
         world: Its first state.
         rules: Its rules.
         grid: (H + 10, W + 10) cell words at tick 0.
-        distance: (M, H, W) steps to the reach of every object.
+        distance: (M, H, W) steps to the reach of every object; more fields are not looked at.
     """
-    steps = np.ascontiguousarray(distance.transpose(1, 2, 0))
-    height, width, objects = steps.shape
+    objects = int(world.n_objects)
+    steps = np.ascontiguousarray(distance[:objects].transpose(1, 2, 0))
+    height, width, _ = steps.shape
     y, x = (cell[..., None] for cell in np.mgrid[:height, :width])
     object_x, object_y = world.object_x[:objects].astype(int), world.object_y[:objects].astype(int)
     cells = abs(object_x - x) + abs(object_y - y)

@@ -36,6 +36,7 @@ def make_vec_env(
     seed: int | None = None,
     learners: Sequence[str] | None = None,
     observation: ObservationVariant = "hybrid",
+    threads: int = 1,
     **overrides: Any,
 ) -> TownletVecEnv:
     """Return a Stable-Baselines3 ``VecEnv`` of ``num_worlds`` towns.
@@ -47,6 +48,7 @@ def make_vec_env(
         learners: Residents to learn; all by default. The others follow their scripts.
         observation: ``hybrid`` (map and features), ``full`` (a map of more channels) or ``compact``
             (features only).
+        threads: That step worlds side by side; results do not depend on it.
         **overrides: Settings of the scenario to replace.
 
     Raises:
@@ -58,7 +60,14 @@ def make_vec_env(
         >>> model = MaskablePPO("MultiInputPolicy", make_vec_env("queue_conflict", 2), n_steps=8)
     """
     config = town_config(scenario, overrides)
-    return TownletVecEnv(config, num_worlds, seed=seed, learners=learners, observation=observation)
+    return TownletVecEnv(
+        config,
+        num_worlds,
+        seed=seed,
+        learners=learners,
+        observation=observation,
+        threads=threads,
+    )
 
 
 class TownletVecEnv(VecEnv):
@@ -82,6 +91,7 @@ class TownletVecEnv(VecEnv):
         seed: int | None = None,
         learners: Sequence[str] | None = None,
         observation: ObservationVariant = "hybrid",
+        threads: int = 1,
     ) -> None:
         """Build the towns; arguments as ``make_vec_env``."""
         check_choice("observation", observation, OBSERVATION_VARIANTS)
@@ -89,7 +99,7 @@ class TownletVecEnv(VecEnv):
         self.plan = compile_plan(config)
         self.map_channels = map_channels(observation)
         channels = len(self.map_channels)
-        self.lanes = Lanes(config, self.plan, num_worlds, learners, channels)
+        self.lanes = Lanes(config, self.plan, num_worlds, learners, channels, threads)
         self._seed = config.seed if seed is None else seed
         self._actions: npt.NDArray[Any] = np.zeros(self.lanes.num_lanes, np.int64)
         self._masks: npt.NDArray[np.int8] = np.zeros((0, 0), np.int8)

@@ -124,6 +124,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
         render_mode: str | None = None,
         render_size: int | None = None,
         details: bool = False,
+        threads: int = 1,
         **overrides: Any,
     ) -> None:
         """Build the towns.
@@ -143,6 +144,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
             render_mode: ``ansi``, ``rgb_array``, or None to draw nothing.
             render_size: Longer side of a picture in pixels; by the size of the town by default.
             details: Also put ``reward_components``, ``events`` and ``tick`` into the infos.
+            threads: That step worlds side by side; results do not depend on it.
             **overrides: Settings of the scenario to replace.
 
         Raises:
@@ -155,7 +157,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
         self.plan = compile_plan(self.config)
         self.map_channels = map_channels(observation)
         channels = len(self.map_channels)
-        self.lanes = Lanes(self.config, self.plan, num_worlds, learners, channels)
+        self.lanes = Lanes(self.config, self.plan, num_worlds, learners, channels, threads)
         self.num_worlds = num_worlds
         self.num_envs = self.lanes.num_lanes
         self.learners = self.lanes.learners
