@@ -395,6 +395,12 @@ def test_ppo_with_a_demonstration_belongs_to_mixed_runs(script):
     assert len(result.records) == 4  # the capture is imitated beside, never passed over alone
 
 
+@pytest.mark.parametrize("mode", ["live", "rollout"])
+def test_an_objective_for_captures_is_refused_without_one(mode):
+    with pytest.raises(TrainingError, match=rf"objective 'awr': expected a mode .* found '{mode}'"):
+        train(config_of(mode=mode, objective="awr"))
+
+
 def test_what_is_not_fused_says_so(capture):
     config = config_of(objective="decoupled_ppo", compute={"mode": "fused"})
     with pytest.raises(TrainingError, match="compute 'fused': expected objective ppo or bc"):

@@ -124,8 +124,10 @@ class WorldBatch:
                 f"expected actions of shape {self._orders.shape}, one per world and resident, "
                 f"found {given.shape}"
             )
-        # Huge numbers must stay out of range, not wrap around into a legal action.
-        np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
+        if given.dtype == self._orders.dtype:
+            self._orders[...] = given
+        else:  # huge numbers must stay out of range, not wrap around into a legal action
+            np.clip(given, NONE, _LARGEST, out=self._orders, casting="unsafe")
         if self._team is None:
             self._steps[0]()
         else:

@@ -167,17 +167,19 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         taken = self.batch.step(self._orders(actions)[None])
         if self._renderer is not None:
             self._renderer.watch(self.batch, fps=self.metadata["render_fps"])
-        for slot in np.flatnonzero(taken.arrived[0]).tolist():
-            self._slots[resident_name(self.plan.names, self.batch.worlds[0], slot)] = slot
+        if taken.arrived.any():
+            for slot in np.flatnonzero(taken.arrived[0]).tolist():
+                self._slots[resident_name(self.plan.names, self.batch.worlds[0], slot)] = slot
         agents = list(self._slots)
         rewards, terminated, truncated = _by_agent(taken, self._slots)
         observations = self._observe(agents)
         infos = self._inform(agents, taken.illegal[0])
-        self._meet_residents()
+        if taken.arrived.any() or taken.terminated.any() or taken.truncated.any():
+            self._meet_residents()
         return observations, rewards, terminated, truncated, infos
 
-    def _orders(self, actions: dict[str, int | None]) -> npt.NDArray[np.int64]:
-        orders = np.full(self.batch.num_residents, NONE, np.int64)
+    def _orders(self, actions: dict[str, int | None]) -> npt.NDArray[np.int32]:
+        orders = [NONE] * self.batch.num_residents
         for agent, action in actions.items():
             if agent not in self._action_spaces:
                 raise ActionError(f"unknown resident {agent!r}{nearest(agent, self._slots)}")
@@ -192,7 +194,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
                     f"{agent}: expected an action id from 0 to {len(self.action_lookup) - 1}, "
                     f"found {action!r}"
                 ) from error
-        return orders
+        return np.array(orders, np.int32)
 
     def _observe(self, agents: list[str]) -> dict[str, Observation]:
         views = self.batch.views
@@ -206,8 +208,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         return {a: {key: part[slots[a]] for key, part in parts.items()} for a in agents}
 
     def _inform(self, agents: list[str], illegal: npt.NDArray[np.bool_]) -> Infos:
-        slots = self._slots
-        infos: Infos = {a: {"illegal_action": int(illegal[slots[a]])} for a in agents}
+        slots, flags = self._slots, illegal.astype(int).tolist()
+        infos: Infos = {a: {"illegal_action": flags[slots[a]]} for a in agents}
         if self.mask_mode == "info":
             masks = self.batch.views.action_mask[0].copy()
             for a in agents:

@@ -79,6 +79,12 @@ def train(config: TrainConfig, watch: Watch | None = None) -> RunReport:
     Raises:
         TownletError: Settings, capture, checkpoint or log are wrong; nothing is written then.
     """
+    if config.mode not in MODES_ON_CAPTURES and config.objective not in ("auto", "ppo"):
+        raise TrainingError(
+            f"objective {config.objective!r}: expected a mode that reads a capture "
+            f"({', '.join(MODES_ON_CAPTURES)}), found {config.mode!r}, which learns by ppo; "
+            "set the mode, or leave the objective out"
+        )
     dataset = _dataset(config)
     with torch_threads(config.compute.threads):
         if config.learner == "native":
