@@ -9,10 +9,13 @@ from contextlib import ExitStack, closing, contextmanager
 
 from benchmarks.measure import Arm, Play, Rate
 from benchmarks.peers import CORE, Running
+from benchmarks.plays import core
 from benchmarks.report import Report
+from townlet_env.config.load import load_scenario
 
-ONE = "one process, 128 worlds"
-TWO = "two processes, 128 worlds each"
+ONE = "batch core, 256 worlds, 1 thread"
+TWO = "batch core, 256 worlds, 2 threads"
+PROCESSES = "two processes of 128 worlds each, 1 thread"
 BUSY = ", beside a busy neighbour"
 
 
@@ -52,17 +55,18 @@ def beside_a_neighbour(play: Play) -> Play:
 
 
 def measure(report: Report) -> None:
-    """Eight residents of ``town_day``; worlds share nothing, so cores need not talk."""
+    """Eight residents of ``town_day``; actions drawn off the clock."""
+    town = load_scenario("town_day")
+    one, two = core(town, 256, threads=1), core(town, 256, threads=2)
     with ExitStack() as stack:
         processes = [stack.enter_context(closing(Running(CORE))) for _ in range(2)]
-        one, two = together(processes[:1]), together(processes)
         arms = [
             Arm(ONE, one),
             Arm(TWO, two),
             Arm(ONE + BUSY, beside_a_neighbour(one)),
             Arm(TWO + BUSY, beside_a_neighbour(two)),
+            Arm(PROCESSES, together(processes)),
         ]
         rates = report.take_turns(arms, "two cores")
-    report.compare(rates, TWO, ONE)
-    report.compare(rates, TWO + BUSY, ONE)
-    report.compare(rates, ONE + BUSY, ONE)
+    for ours in (TWO, TWO + BUSY, ONE + BUSY, PROCESSES):
+        report.compare(rates, ours, ONE)
