@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from townlet_replay.batch_recorder import RecordBatch
     from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
     from townlet_replay.frames import frames_to_replay_sample
     from townlet_replay.manifest import load_capture
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PolicyRuntime",
+    "RecordBatch",
     "RecordReplay",
     "ReplayDataset",
     "ReplayDatasetConfig",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "PolicyRuntime": "townlet_replay.policy.runtime",
+    "RecordBatch": "townlet_replay.batch_recorder",
     "RecordReplay": "townlet_replay.recorder",
     "ReplayDataset": "townlet_replay.dataset",
     "ReplayDatasetConfig": "townlet_replay.dataset",

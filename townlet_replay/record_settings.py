@@ -22,7 +22,8 @@ class RecordSettings(BaseModel):
     written, or of all. ``tags`` go to every sample.
     ``metadata`` wins over what the environment says of itself. ``compress`` deflates the arrays.
     A capture with the same prefix is refused, or with ``overwrite`` replaced once the first new
-    episode is complete.
+    episode is complete. With ``background`` finished episodes are written in a thread of their
+    own; they are on disk when ``flush`` or ``close`` returns, and at most 64 MiB of them wait.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,7 @@ class RecordSettings(BaseModel):
     metadata: CaptureMetadata = CaptureMetadata()
     compress: bool = True
     overwrite: bool = False
+    background: bool = False
 
     def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
         """Return who chose the actions of an agent."""

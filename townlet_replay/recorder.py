@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
+from townlet_replay.background import BackgroundWriter
 from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_outcome
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
@@ -90,6 +91,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                 overwrite=self.settings.overwrite,
             ),
         )
+        self._thread = BackgroundWriter(self.writer) if self.settings.background else None
         self._episode: OpenEpisode | None = None
         self._finished = False  # the last episode came to its end
         self._episodes = 0
@@ -221,10 +223,20 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             self._value_ends(episode, list(episode.lives))
             self._close_lives(episode)
         while self._unwritten:
-            self.writer.write_episode(self._unwritten[0])
+            write = self.writer.write_episode if self._thread is None else self._thread.put_samples
+            write(self._unwritten[0])
             del self._unwritten[0]
         if self._unusable:
             raise self._unusable.pop()
+
+    def flush(self) -> None:
+        """Wait until every finished episode is on disk.
+
+        Raises:
+            CaptureError: one cannot be written. It is kept, and tried again next time.
+        """
+        if self._thread is not None:
+            self._thread.flush()
 
     def _close_lives(self, episode: OpenEpisode) -> None:
         """Turn lives into samples; one that cannot be a sample does not take the others along."""
@@ -249,6 +261,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """
         try:
             self.seal()
+            self.flush()
         finally:
             self.env.close()
 

@@ -5,6 +5,8 @@ import pytest
 from capture_toys import Village, drive
 from recorded_village import check_village, samples_of
 
+from townlet_env.config.load import load_scenario
+from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import load_capture
 from townlet_replay.recorder import RecordReplay
@@ -107,3 +109,23 @@ def test_what_the_disk_refused_is_tried_again(tmp_path, monkeypatch):
             drive(env)
     env.close()
     check_village(tmp_path / "c")
+
+
+def test_episodes_are_written_in_the_background_on_request(tmp_path):
+    env = TownletParallelEnv(load_scenario("kitchen_breakfast"))
+    with RecordReplay(env, tmp_path / "thread", background=True) as recorder:
+        for seed in range(3):
+            recorder.reset(seed=seed)
+            while recorder.agents:
+                recorder.step(dict.fromkeys(recorder.agents, 0))
+        recorder.flush()
+        assert len(load_capture(tmp_path / "thread").manifest.samples) == 6
+    with RecordReplay(env, tmp_path / "plain") as recorder:
+        for seed in range(3):
+            recorder.reset(seed=seed)
+            while recorder.agents:
+                recorder.step(dict.fromkeys(recorder.agents, 0))
+    for one, other in zip(
+        sorted((tmp_path / "thread").iterdir()), sorted((tmp_path / "plain").iterdir()), strict=True
+    ):
+        assert one.read_bytes() == other.read_bytes()

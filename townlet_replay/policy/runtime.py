@@ -147,6 +147,10 @@ class PolicyRuntime:
         values = self._forward(stacked)[1].tolist()
         return dict(zip(residents, values, strict=True))
 
+    def values_batch(self, observations: Observations) -> NDArray[np.float32]:
+        """Return V of observations, key -> ``(B, ...)``: ``(B,)``; draws no random numbers."""
+        return self._forward(observations)[1]
+
     def annotate(self, sample: ReplaySample) -> ReplaySample:
         """Return ``sample`` with this network's view of somebody's actions.
 

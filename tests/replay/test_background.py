@@ -1,0 +1,107 @@
+"""Writing in a thread: nothing is lost, nothing is silent, little waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from toy_samples import script_sample
+
+from townlet_replay import load_capture
+from townlet_replay.background import BackgroundWriter
+from townlet_replay.errors import CaptureError
+from townlet_replay.metrics import sample_metrics
+from townlet_replay.sample import with_meta
+from townlet_replay.writer import CaptureWriter
+
+
+def episode(number):
+    sample = script_sample(seed=number)
+    return with_meta(sample, episode_id=number, metrics=sample_metrics(sample, None, None))
+
+
+class Slow:
+    """A writer that waits until it may go on, and remembers what came at once."""
+
+    def __init__(self, writer):
+        self.writer = writer
+        self.directory = writer.directory
+        self.may = threading.Event()
+        self.calls = []
+        self.fails = 0
+
+    def write_episode(self, samples):
+        assert self.may.wait(10)
+        if self.fails:
+            self.fails -= 1
+            raise CaptureError("the disk is full")
+        self.calls.append(len(samples))
+        return self.writer.write_episode(samples)
+
+
+def test_what_waits_is_written_together_and_in_order(tmp_path):
+    slow = Slow(CaptureWriter(tmp_path))
+    thread = BackgroundWriter(slow)
+    for number in range(5):
+        thread.put(lambda number=number: [episode(number)], 100)
+    assert thread.acknowledged == 0
+    slow.may.set()
+    thread.flush()
+    assert thread.acknowledged == 5
+    assert sum(slow.calls) == 5
+    assert len(slow.calls) <= 2  # the first may have begun alone
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 1, 2, 3, 4]
+    thread.flush()  # nothing to wait for
+
+
+def test_putting_waits_while_too_much_does(tmp_path):
+    slow = Slow(CaptureWriter(tmp_path))
+    thread = BackgroundWriter(slow, most_bytes=250)
+    for number in range(2):
+        thread.put(lambda number=number: [episode(number)], 100)
+    late = threading.Thread(target=lambda: thread.put(lambda: [episode(2)], 100))
+    late.start()
+    late.join(0.3)
+    assert late.is_alive()
+    slow.may.set()
+    late.join(10)
+    assert not late.is_alive()
+    thread.flush()
+    assert len(load_capture(tmp_path).manifest.samples) == 3
+
+
+def test_what_the_disk_refuses_is_told_once_kept_and_tried_again(tmp_path):
+    slow = Slow(CaptureWriter(tmp_path))
+    slow.fails = 1
+    thread = BackgroundWriter(slow)
+    thread.put(lambda: [episode(0)], 100)
+    slow.may.set()
+    with pytest.raises(CaptureError, match="the disk is full"):
+        thread.flush()
+    thread.flush()
+    assert thread.acknowledged == 1
+    assert len(load_capture(tmp_path).manifest.samples) == 1
+
+
+def test_a_program_that_does_not_close_waits_for_the_thread(tmp_path):
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from test_background import episode
+from townlet_replay.background import BackgroundWriter
+from townlet_replay.writer import CaptureWriter
+
+thread = BackgroundWriter(CaptureWriter({str(tmp_path / "out")!r}))
+for number in range(3):
+    thread.put(lambda number=number: [episode(number)], 100)
+"""
+    import os
+    from pathlib import Path
+
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent), str(here.parents[1])])
+    env = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+    assert len(load_capture(tmp_path / "out").manifest.samples) == 3
