@@ -14,7 +14,7 @@ from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ActionError, ConfigError, ResetNeeded, nearest
 from townlet_env.render.renderer import RENDER_FPS, RENDER_MODES, Frame, Renderer
-from townlet_env.sim.batch import Step, WorldBatch
+from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import NONE, REWARD_COMPONENTS
@@ -143,7 +143,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         self._meet_residents()
         if self._renderer is not None:
             self._renderer.open(self.batch)
-        quiet = np.zeros(self.batch.num_residents, np.bool_)
+        quiet = [False] * self.batch.num_residents
         return self._observe(self.agents), self._inform(self.agents, quiet)
 
     def step(
@@ -167,23 +167,31 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         taken = self.batch.step(self._orders(actions)[None])
         if self._renderer is not None:
             self._renderer.watch(self.batch, fps=self.metadata["render_fps"])
-        if taken.arrived.any():
-            for slot in np.flatnonzero(taken.arrived[0]).tolist():
-                self._slots[resident_name(self.plan.names, self.batch.worlds[0], slot)] = slot
-        agents = list(self._slots)
-        rewards, terminated, truncated = _by_agent(taken, self._slots)
-        observations = self._observe(agents)
-        infos = self._inform(agents, taken.illegal[0])
-        if taken.arrived.any() or taken.terminated.any() or taken.truncated.any():
+        # Lists of a few flags are looked through faster than arrays of them.
+        rewards, terminated, truncated, illegal, arrived = (part[0].tolist() for part in taken)
+        for slot in range(len(arrived)) if True in arrived else ():
+            if arrived[slot]:
+                name = resident_name(self.plan.names, self.batch.worlds[0], slot)
+                self._slots[name] = slot
+        slots = self._slots
+        agents = list(slots)
+        told = (
+            self._observe(agents),
+            {a: rewards[slot] for a, slot in slots.items()},
+            {a: terminated[slot] for a, slot in slots.items()},
+            {a: truncated[slot] for a, slot in slots.items()},
+            self._inform(agents, illegal),
+        )
+        if True in arrived or True in terminated or True in truncated:
             self._meet_residents()
-        return observations, rewards, terminated, truncated, infos
+        return told
 
     def _orders(self, actions: dict[str, int | None]) -> npt.NDArray[np.int32]:
-        orders = [NONE] * self.batch.num_residents
+        orders, slots = [NONE] * self.batch.num_residents, self._slots
         for agent, action in actions.items():
-            if agent not in self._action_spaces:
-                raise ActionError(f"unknown resident {agent!r}{nearest(agent, self._slots)}")
-            slot = self._slots.get(agent)
+            slot = slots.get(agent)
+            if slot is None and agent not in self._action_spaces:
+                raise ActionError(f"unknown resident {agent!r}{nearest(agent, slots)}")
             if slot is None or action is None:
                 continue
             try:
@@ -207,9 +215,9 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         slots = self._slots
         return {a: {key: part[slots[a]] for key, part in parts.items()} for a in agents}
 
-    def _inform(self, agents: list[str], illegal: npt.NDArray[np.bool_]) -> Infos:
-        slots, flags = self._slots, illegal.astype(int).tolist()
-        infos: Infos = {a: {"illegal_action": flags[slots[a]]} for a in agents}
+    def _inform(self, agents: list[str], illegal: list[bool]) -> Infos:
+        slots = self._slots
+        infos: Infos = {a: {"illegal_action": int(illegal[slots[a]])} for a in agents}
         if self.mask_mode == "info":
             masks = self.batch.views.action_mask[0].copy()
             for a in agents:
@@ -316,18 +324,6 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         """Close the window, if one is open; arrays are freed with the object."""
         if self._renderer is not None:
             self._renderer.close()
-
-
-def _by_agent(
-    step: Step, slots: dict[str, int]
-) -> tuple[dict[str, float], dict[str, bool], dict[str, bool]]:
-    rewards = step.reward[0].tolist()
-    terminated, truncated = step.terminated[0].tolist(), step.truncated[0].tolist()
-    return (
-        {a: rewards[slot] for a, slot in slots.items()},
-        {a: terminated[slot] for a, slot in slots.items()},
-        {a: truncated[slot] for a, slot in slots.items()},
-    )
 
 
 def _check_option(name: str, found: str, known: tuple[str, ...]) -> None:
