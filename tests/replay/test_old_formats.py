@@ -1,0 +1,57 @@
+"""Captures of every released format version, kept as files, still open and still say the same.
+
+``tests/data/capture_1_0`` was written by the version that introduced format 1.0 to the changelog;
+it is never written anew. The claims below can be read off the story: olga idles for 20 ticks in a
+town where nothing is earned; alice and bob are played by a fresh network for 8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from townlet_replay import load_capture
+from townlet_replay.errors import CaptureError
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def test_a_scripted_capture_of_format_1_0():
+    (sample,) = load_capture(DATA / "capture_1_0" / "script")
+    assert sample.meta.schema_version == "1.0"
+    assert (sample.meta.agent_id, sample.rows) == ("olga", 20)
+    assert sample.meta.behaviour.kind == "script"
+    assert set(sample.actions.tolist()) == {0}
+    assert sample.meta.action_lookup[0] == "wait"
+    assert not sample.rewards.any()
+    assert sample.truncations.tolist() == [False] * 19 + [True]
+    assert sample.ticks.tolist() == list(range(1, 21))
+    assert sample.observations["map"].shape == (20, 4, 11, 11)
+    assert not sample.old_log_probs.any()
+    assert np.isnan(sample.value_preds).all()
+
+
+def test_a_policys_capture_of_format_1_0():
+    samples = list(load_capture(DATA / "capture_1_0" / "policy"))
+    assert [sample.meta.agent_id for sample in samples] == ["alice", "bob"]
+    for sample in samples:
+        assert sample.rows == 8
+        legal = sample.action_mask[np.arange(8), sample.actions]
+        assert legal.tolist() == [1] * 8
+        # A fresh network is close to even odds over what is legal.
+        even = -np.log(sample.action_mask.sum(axis=1))
+        np.testing.assert_allclose(sample.old_log_probs, even, atol=0.1)
+        assert np.isfinite(sample.value_preds).all()
+        assert sample.extras["behaviour_logits"].shape == (8, len(sample.meta.action_lookup))
+        assert sample.meta.metrics.timesteps == 8
+
+
+def test_a_newer_version_is_refused_by_its_name(tmp_path):
+    source = DATA / "capture_1_0" / "script"
+    for file in source.iterdir():
+        text = file.read_bytes().replace(b'"schema_version": "1.0"', b'"schema_version": "7.3"')
+        (tmp_path / file.name).write_bytes(text)
+    with pytest.raises(CaptureError, match=r"schema_version is '7\.3', this Townlet reads '1\.0'"):
+        load_capture(tmp_path)
