@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ActionError, ConfigError, nearest
-from townlet_env.policies.crew import Crew, scripted_residents
+from townlet_env.policies.crew import Crew, scripted_residents, with_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import Verb
@@ -98,6 +98,7 @@ class Lanes:
         for name in names:
             if name not in self.learners and name not in scripted:
                 raise ConfigError(f"learners: {name!r} has no script; let them learn as well")
+        self._config = config
         self._crew = Crew(config, plan, scripted)
         self._base_seeds = [config.seed + w for w in range(num_worlds)]
         self._episodes = [0] * num_worlds
@@ -106,6 +107,23 @@ class Lanes:
         """Open the first episodes: world ``w`` plays seed ``seed + w``, then those that follow."""
         worlds = range(self.batch.num_worlds)
         self.open(worlds, [seed + w for w in worlds])
+
+    def stagger(self) -> None:
+        """After ``reset``: take world ``w`` to ``w / W`` of its episode.
+
+        Everybody follows ``needs_driven`` until then, so that the towns are in the middle of
+        ordinary life. Residents with a schedule begin it only now.
+        """
+        count, plan = self.batch.num_worlds, self.batch.plan
+        crew = Crew(with_policy(self._config, "needs_driven"), plan)
+        ages = [w * self._config.ticks // count for w in range(count)]
+        kept = self.batch.get_state()
+        for age in range(1, max(ages) + 1):
+            self.batch.step(crew.decide(self.batch))
+            for w in range(count):
+                if ages[w] == age:
+                    kept.worlds[w] = self.batch.worlds[w]
+        self.batch.set_state(kept)
 
     def open(self, worlds: Sequence[int], seeds: Sequence[int | None] | None = None) -> None:
         """Open a new episode in each of ``worlds``.

@@ -37,6 +37,7 @@ def make_vec_env(
     learners: Sequence[str] | None = None,
     observation: ObservationVariant = "hybrid",
     threads: int = 1,
+    stagger: bool = False,
     **overrides: Any,
 ) -> TownletVecEnv:
     """Return a Stable-Baselines3 ``VecEnv`` of ``num_worlds`` towns.
@@ -49,6 +50,8 @@ def make_vec_env(
         observation: ``hybrid`` (map and features), ``full`` (a map of more channels) or ``compact``
             (features only).
         threads: That step worlds side by side; results do not depend on it.
+        stagger: After a reset world ``w`` of W is at ``w / W`` of its episode, so that episodes do
+            not end together; later ones are whole.
         **overrides: Settings of the scenario to replace.
 
     Raises:
@@ -67,6 +70,7 @@ def make_vec_env(
         learners=learners,
         observation=observation,
         threads=threads,
+        stagger=stagger,
     )
 
 
@@ -92,8 +96,10 @@ class TownletVecEnv(VecEnv):
         learners: Sequence[str] | None = None,
         observation: ObservationVariant = "hybrid",
         threads: int = 1,
+        stagger: bool = False,
     ) -> None:
         """Build the towns; arguments as ``make_vec_env``."""
+        self._stagger = stagger
         check_choice("observation", observation, OBSERVATION_VARIANTS)
         self.config = config
         self.plan = compile_plan(config)
@@ -113,6 +119,8 @@ class TownletVecEnv(VecEnv):
         if given is not None:
             self._seed = int(given)
         self.lanes.reset(self._seed)
+        if self._stagger:
+            self.lanes.stagger()
         # Without a new seed the next reset goes on to other episodes.
         self._seed += self.lanes.batch.num_worlds
         self._reset_seeds()
