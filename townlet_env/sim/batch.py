@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -87,8 +87,19 @@ class WorldBatch:
         self._alive = self.worlds.view(np.ndarray)["alive"][:, :n]
         self.grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
         self._orders = np.zeros((num_worlds, n), np.int32)
+        self._threads = threads
         self._steps = [self._step_of(some) for some in cut(num_worlds, threads)]
         self._team = Team(threads) if len(self._steps) > 1 else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by building anew: copied views would part from the copied records."""
+        built_from = (self.plan, self.num_worlds, self.views.map.shape[2], self._threads)
+        return WorldBatch, built_from, (self.worlds, self.outcomes, self.grids, *self.views)
+
+    def __setstate__(self, state: tuple[npt.NDArray[Any], ...]) -> None:
+        mine = (self.worlds, self.outcomes, self.grids, *self.views)
+        for array, kept in zip(mine, state, strict=True):
+            array[...] = kept
 
     def reset(self, seeds: Sequence[int], worlds: Sequence[int] | None = None) -> None:
         """Open a new episode in every world, or in the ``worlds`` named.
