@@ -106,11 +106,19 @@ class BackgroundWriter:
                     self._rest()
                     return
                 taken = list(self._queue)
-            error = self._write(taken)
+            # What nobody foresaw ends the thread with its traceback; who waits must hear of it.
+            error: CaptureError | None = CaptureError(
+                f"{self.writer.directory}: the thread that writes failed; see its traceback"
+            )
+            try:
+                error = self._write(taken)
+            finally:
+                if error is not None:
+                    with self._changed:
+                        self._error = error
+                        self._rest()
             with self._changed:
                 if error is not None:
-                    self._error = error
-                    self._rest()
                     return
                 for waiting in taken:
                     self._queue.popleft()

@@ -202,10 +202,17 @@ def first_problem(error: ValidationError) -> str:
     return f"{field}: {problems[0]['msg']}, found {found}{more}"
 
 
-def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+def write_files(
+    directory: Path, files: Mapping[str, bytes], instead_of: Iterable[str] = ()
+) -> None:
     """Write ``files`` (name -> content) into ``directory``: each one whole, or not at all.
 
     The names appear in the order given, after the content of *all* of them is on disk.
+
+    Args:
+        directory: made when needed.
+        files: in the order in which they appear.
+        instead_of: files that go just before, in the order given; one that is not there is fine.
 
     Raises:
         CaptureError: the disk refuses; temporary files are removed, files of these names that were
@@ -219,6 +226,8 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+        for name in instead_of:
+            (directory / name).unlink(missing_ok=True)
         for name, path in temporary.items():
             path.replace(directory / name)
         sync_directory(directory)
@@ -231,22 +240,6 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
         for path in temporary.values():
             with contextlib.suppress(OSError):  # the error above is the one to report
                 path.unlink(missing_ok=True)
-
-
-def remove_files(directory: Path, names: Iterable[str]) -> None:
-    """Remove files from ``directory`` in the order given; one that is not there is fine.
-
-    Raises:
-        CaptureError: the system refuses.
-    """
-    try:
-        for name in names:
-            (directory / name).unlink(missing_ok=True)
-        sync_directory(directory)
-    except OSError as error:
-        raise CaptureError(
-            f"{directory}: cannot remove the older capture ({error.strerror})"
-        ) from error
 
 
 def sync_directory(directory: Path) -> None:

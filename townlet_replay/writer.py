@@ -24,7 +24,6 @@ from townlet_replay.manifest import (
 from townlet_replay.metrics import CaptureMetrics, capture_totals
 from townlet_replay.safe_files import (
     inside,
-    remove_files,
     sha256_of,
     to_json,
     write_files,
@@ -119,20 +118,19 @@ class CaptureWriter:
             metrics[entry.sample] = summary
         if not entries:
             return self._manifest(self._entries)
-        if self._old:  # the manifest goes first: what it named is no capture any more
-            remove_files(self.directory, self._old)
-            self._old = []
         manifest = self._manifest([*self._entries, *entries])
         totals = capture_totals([*self._metrics.values(), *metrics.values()])
         document = CaptureMetrics(totals=totals, samples={**self._metrics, **metrics})
-        write_files(self.directory, files)
-        write_files(
-            self.directory,
-            {
-                f"{self.settings.prefix}{METRICS_SUFFIX}": to_json(document),
-                self.manifest_path.name: to_json(manifest),
-            },
-        )
+        summaries = {
+            f"{self.settings.prefix}{METRICS_SUFFIX}": to_json(document),
+            self.manifest_path.name: to_json(manifest),
+        }
+        if self._old:  # it goes, its manifest first, only when all that follows it is on disk
+            write_files(self.directory, {**files, **summaries}, instead_of=self._old)
+            self._old = []
+        else:
+            write_files(self.directory, files)
+            write_files(self.directory, summaries)
         self._entries += entries
         self._metrics.update(metrics)
         self._written = written
