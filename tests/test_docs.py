@@ -24,7 +24,13 @@ from townlet_replay.manifest import Manifest, ManifestEntry
 from townlet_replay.reference.pages import TABLES, pages, render
 from townlet_replay.reference.settings import rule_settings
 from townlet_replay.sample import EXTRA_ARRAYS, ROW_ARRAYS
-from townlet_replay.sidecar import BehaviourKind, CaptureMetadata, SampleMeta, SampleMetrics
+from townlet_replay.sidecar import (
+    BehaviourKind,
+    CaptureMetadata,
+    SampleMeta,
+    SampleMetrics,
+    SampleSource,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = pages(ROOT)
@@ -114,7 +120,7 @@ def anchors(page):
 
 def test_the_capture_guide_names_everything_in_a_capture():
     guide = (ROOT / "docs" / "ROLLOUT_CAPTURE_GUIDE.md").read_text(encoding="utf-8")
-    models = (SampleMeta, SampleMetrics, CaptureMetadata, Manifest, ManifestEntry)
+    models = (SampleMeta, SampleMetrics, SampleSource, CaptureMetadata, Manifest, ManifestEntry)
     fields = [field.alias or name for m in models for name, field in m.model_fields.items()]
     names = {*ROW_ARRAYS, *EXTRA_ARRAYS, *fields, *get_args(BehaviourKind)}
     names -= {"episode_return", "samples", "metadata"}  # the first is called `return` in the file

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from townlet_replay.policy.runtime import PolicyRuntime
     from townlet_replay.recorder import RecordReplay
     from townlet_replay.sample import ReplaySample
+    from townlet_replay.tools.derived import write_capture
+    from townlet_replay.tools.slicing import slice_capture
     from townlet_replay.training.harness import TrainingHarness
     from townlet_replay.training.rollout_buffer import RolloutBuffer
 
@@ -31,6 +33,8 @@ __all__ = [
     "TrainingHarness",
     "frames_to_replay_sample",
     "load_capture",
+    "slice_capture",
+    "write_capture",
 ]
 
 _HOMES = {
@@ -44,6 +48,8 @@ _HOMES = {
     "TrainingHarness": "townlet_replay.training.harness",
     "frames_to_replay_sample": "townlet_replay.frames",
     "load_capture": "townlet_replay.manifest",
+    "slice_capture": "townlet_replay.tools.slicing",
+    "write_capture": "townlet_replay.tools.derived",
 }
 
 # Out of the type checker's sight: with it every misspelt name would be one it believes in.

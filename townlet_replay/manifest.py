@@ -84,6 +84,15 @@ class Capture:
         return self.path.name.removesuffix(MANIFEST_SUFFIX)
 
     @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, and through its digests of everything in the capture.
+
+        Raises:
+            CaptureError: the manifest is gone by now.
+        """
+        return sha256_of(read_bytes(self.path, MAX_DOCUMENT_BYTES))
+
+    @cached_property
     def metrics(self) -> CaptureMetrics:
         """The metrics file.
 

@@ -95,6 +95,14 @@ class SampleMetrics(_Document):
     clip_share: float | None = Field(default=None, description="share of rows, clipped reward")
 
 
+class SampleSource(_Document):
+    """The recorded rows a sample is made of; kept when it is copied again."""
+
+    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the capture they are in")
+    sample: str = Field(description="path of the NPZ there")
+    first_row: int = Field(ge=0, description="row of it that is row 0 here")
+
+
 class SampleMeta(_Document):
     """The sidecar of one sample."""
 
@@ -114,6 +122,7 @@ class SampleMeta(_Document):
     tags: tuple[str, ...] = ()
     metrics: SampleMetrics | None = None
     capture_metadata: CaptureMetadata = CaptureMetadata()
+    source: SampleSource | None = Field(default=None, description="None: as it was recorded")
     digests: dict[str, str] = Field(default={}, description="npz: SHA-256 of the arrays' file")
 
     @field_validator("action_lookup", mode="before")

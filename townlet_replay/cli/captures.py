@@ -1,4 +1,4 @@
-"""``townlet captures``: look into captures."""
+"""``townlet captures``: look into captures, check them, make others of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from townlet_replay.cli.audit import audit
+from townlet_replay.cli.derive import slice_command
 
-app = typer.Typer(help="Look into captures and check them.", no_args_is_help=True)
+app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
 app.command()(audit)
+app.command("slice")(slice_command)
 
 Where = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

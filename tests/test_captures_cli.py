@@ -1,0 +1,38 @@
+"""``townlet captures``: the tools that make captures of captures, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from capture_toys import life
+from cli_runs import refusal, townlet
+
+from townlet_replay.manifest import load_capture
+from townlet_replay.writer import CaptureWriter
+
+
+@pytest.fixture
+def days(tmp_path):
+    writer = CaptureWriter(tmp_path / "days")
+    for episode in range(3):
+        tags = ("night",) if episode == 2 else ()
+        writer.write_episode([life(a, episode, rows=6, tags=tags) for a in ("anna", "ben")])
+    return tmp_path / "days"
+
+
+def test_slice(days, tmp_path):
+    out = tmp_path / "out"
+    command = ("captures", "slice", days, "--agent", "ben", "--episode", 1, "--episode", 2)
+    ran = townlet(*command, "--first-tick", 2, "--last-tick", 5, "--output", out)
+    assert ran.code == 0
+    assert ran.out == f"2 samples, 8 rows -> {out}/rollout_sample_manifest.json\n"
+    assert [s.meta.episode_id for s in load_capture(out)] == [1, 2]
+    assert "there is a capture already" in refusal(*command, "--output", out)
+    ran = townlet(*command, "--tag", "night", "--output", out, "--overwrite", "--json")
+    assert json.loads(ran.out) == {
+        "manifest": f"{out}/rollout_sample_manifest.json",
+        "samples": 1,
+        "rows": 6,
+    }
+    assert "did you mean 'ben'" in refusal("captures", "slice", days, "--agent", "be", "-o", out)
