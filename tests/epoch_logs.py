@@ -62,6 +62,7 @@ KEYS_2 = [
     "audit",
     "epochs_completed",
     "early_stops",
+    "clip_range",
     "ratio_mean",
     "ratio_max",
     "ess",

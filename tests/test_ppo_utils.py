@@ -15,13 +15,8 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.policy.masked import draw_actions, masked_log_probs
 from townlet_replay.policy.network import NetworkConfig, ObservationSpec, TownletNetwork
 from townlet_replay.rollout import Rollout
-from townlet_replay.training.ppo import (
-    PPOConfig,
-    correlation,
-    explained_variance,
-    make_optimizer,
-    ppo_update,
-)
+from townlet_replay.training.figures import correlation, explained_variance
+from townlet_replay.training.ppo import PPOConfig, make_optimizer, ppo_update
 
 
 # Settings

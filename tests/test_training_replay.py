@@ -266,7 +266,7 @@ def test_mixed_training_has_one_network_throughout(captures, tmp_path):
         3 * rows + 240,
         3 * rows + 360,
     ]
-    assert harness.live_steps == 360
+    assert harness.standing.live_steps == 360
 
 
 def test_mixed_training_clones_a_script_before_its_cycles(tmp_path):
@@ -330,8 +330,7 @@ def state_of(harness):
         for number, entries in moments.items()
         for name, tensor in entries.items()
     }
-    counters = (harness.epoch, harness.steps, harness.cycle, harness.live_steps)
-    return harness.network.digest, flat, counters
+    return harness.network.digest, flat, harness.standing
 
 
 def test_a_resumed_replay_ends_with_the_bits_of_an_uninterrupted_one(captures, tmp_path):

@@ -22,6 +22,7 @@ from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CheckpointError, TelemetryError, TrainingError
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.sidecar import SampleMetrics
+from townlet_replay.training.books import Standing
 from townlet_replay.training.config import TrainConfig, load_train_config
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.judging import judge
@@ -64,7 +65,8 @@ def test_live_training_stops_at_the_first_rollout_that_reaches_its_steps():
     harness = TrainingHarness(config_of(live=LIVE, seed=2), seen.append)
     before = harness.network.digest
     result = harness.run_live()
-    assert (harness.live_steps, harness.steps, harness.epoch) == (192, 192, 3)  # 64 a rollout
+    standing = harness.standing
+    assert (standing.live_steps, standing.steps, standing.epoch) == (192, 192, 3)  # 64 a rollout
     assert list(result.records) == seen
     assert [record.transitions for record in seen] == [64] * 3
     assert [record.steps for record in seen] == [64, 128, 192]
@@ -73,7 +75,7 @@ def test_live_training_stops_at_the_first_rollout_that_reaches_its_steps():
     assert {record.baseline_sample_count for record in seen} == {None}
     assert harness.network.digest != before
     harness.run_live(1)
-    assert harness.live_steps == 256
+    assert harness.standing.live_steps == 256
 
 
 def test_the_same_settings_train_the_same_network():
@@ -99,7 +101,7 @@ def test_a_rollout_is_a_function_of_seed_cycle_and_weights(tmp_path):
     assert (one.ticks, one.rows, len(one.samples), len(one.metrics)) == (70, 140, 4, 4)
     assert one.rollout().actions.tolist() == two.rollout().actions.tolist()
     assert [m.timesteps for m in one.metrics] == [s.rows for s in one.samples] == [60, 60, 10, 10]
-    harness.cycle += 1
+    harness.standing.cycle += 1
     assert harness.capture_rollout().rollout().actions.tolist() != one.rollout().actions.tolist()
     other = TrainingHarness(config_of(rollout={"ticks": 70}, seed=1))
     assert other.capture_rollout(30).rollout().actions.tolist() != one.rollout().actions.tolist()
@@ -110,7 +112,7 @@ def test_a_log_is_counted_on_by_the_next_run(tmp_path, capture):
     log = {"path": tmp_path / "runs" / "ppo.jsonl", "frequency": 2, "max_entries": 2}
     for run in range(2):
         harness = TrainingHarness(config_of(telemetry=log, epochs=3))
-        assert (harness.epoch, harness.steps) == (3 * run, 3 * run * 180)
+        assert (harness.standing.epoch, harness.standing.steps) == (3 * run, 3 * run * 180)
         harness.run_ppo(dataset_of(capture))
         harness.close()
     records = list(read_log(log["path"]))
@@ -239,7 +241,7 @@ def test_resuming_takes_the_step_size_of_the_new_run(tmp_path):
     (group,) = resumed.optimizer.param_groups
     assert (group["lr"], group["eps"]) == (1e-5, 1e-7)
     assert resumed.optimizer.state
-    assert (resumed.epoch, resumed.cycle, resumed.live_steps) == (1, 1, 40)
+    assert resumed.standing == Standing(epoch=1, steps=40, cycle=1, live_steps=40)
 
 
 def test_resuming_another_network_is_refused(tmp_path):
@@ -373,7 +375,7 @@ def test_awr_takes_any_capture(script):
     assert [record.updates for record in result.records] == [1, 1, 1]
     assert [record.transitions for record in result.records] == [240] * 3
     assert result.records[-1].loss_policy < result.records[0].loss_policy
-    assert harness.steps == 720
+    assert harness.standing.steps == 720
 
 
 def test_ppo_with_a_demonstration_belongs_to_mixed_runs(script):
@@ -441,7 +443,7 @@ def test_a_log_of_version_2_tells_of_health(tmp_path, capture):
         assert record.rows_per_sec > 0
     replay = config_of(mode="replay", telemetry={"path": tmp_path / "two"}, epochs=1)
     harness = TrainingHarness(replay)
-    harness.cycle = 3
+    harness.standing.cycle = 3
     harness.run_ppo(dataset_of(capture))
     harness.close()
     (record,) = read_log(tmp_path / "two")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import LinearSchedule
 from toy_rollouts import ACTIONS, SMALL, own_rollout, sharp_network, small_network
 
 from townlet_replay.policy.network import TownletNetwork
@@ -55,13 +56,17 @@ def twin_of(network, rollout, config):
         n_epochs=config.epochs,
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
-        clip_range=config.clip_range,
+        clip_range=LinearSchedule(config.clip_range, config.clip_range_end, 1.0)
+        if config.clip_range_schedule == "linear"
+        else config.clip_range,
         clip_range_vf=config.clip_range_vf,
         ent_coef=config.ent_coef,
         vf_coef=config.vf_coef,
         max_grad_norm=config.max_grad_norm,
         target_kl=config.target_kl,
-        learning_rate=config.learning_rate,
+        learning_rate=LinearSchedule(config.learning_rate, config.learning_rate_end, 1.0)
+        if config.learning_rate_schedule == "linear"
+        else config.learning_rate,
         normalize_advantage=config.normalize_advantage,
         policy_kwargs={"features_extractor_class": TrunkExtractor, "net_arch": []},
         device="cpu",
@@ -109,8 +114,14 @@ def differing_weights(network, model):
         {"clip_range_vf": 0.1},
         {"normalize_advantage": False},
         {"target_kl": 0.001, "learning_rate": 0.01},
+        {
+            "learning_rate_schedule": "linear",
+            "learning_rate_end": 1e-4,
+            "clip_range_schedule": "linear",
+            "clip_range_end": 0.05,
+        },
     ],
-    ids=["plain", "clip_range_vf", "raw_advantages", "kl_stop"],
+    ids=["plain", "clip_range_vf", "raw_advantages", "kl_stop", "linear"],
 )
 @pytest.mark.parametrize("make", [small_network, sharp_network])
 def test_updates_equal_maskable_ppo_to_the_bit(make, changes, monkeypatch):
@@ -125,9 +136,12 @@ def test_updates_equal_maskable_ppo_to_the_bit(make, changes, monkeypatch):
         model = model or twin_of(copy.deepcopy(network), rollout, config)
         assert differing_weights(network, model) == []
         fill_rollout_buffer(model.rollout_buffer, rollout, gamma=config.gamma)
-        stats = ppo_update(network, optimizer, rollout, config, np.random.default_rng(update))
+        settings = config.at(1 - 200 * (update + 1) / 600)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate
+        stats = ppo_update(network, optimizer, rollout, settings, np.random.default_rng(update))
         # SB3 draws its permutations from the global stream; give it ours.
         monkeypatch.setattr(np.random, "permutation", np.random.default_rng(update).permutation)
+        model._update_current_progress_remaining(200 * (update + 1), 600)
         model.train()
         assert differing_weights(network, model) == []
         logged = model.logger.name_to_value

@@ -197,7 +197,7 @@ def test_awr_imitates_what_turned_out_well():
 
 def test_a_demonstration_fades():
     config = DemonstrationConfig(weight=0.8, share=0.5)
-    assert [config.weight_at(done, 8) for done in range(6)] == pytest.approx(
+    assert [config.weight_at(1 - done / 8) for done in range(6)] == pytest.approx(
         [0.8, 0.6, 0.4, 0.2, 0.0, 0.0]
     )
 

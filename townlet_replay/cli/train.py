@@ -38,6 +38,14 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Schedule(StrEnum):
+    """How a setting changes over the run."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
 class Learner(StrEnum):
     """Who trains."""
 
@@ -110,9 +118,21 @@ def train(
         Path | None, typer.Option(help="Keeps the captures of cycles.", rich_help_panel=RUN)
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
+    learning_rate_schedule: Annotated[
+        Schedule | None, typer.Option(help="Over the run, cloning too.", rich_help_panel=PPO)
+    ] = None,
+    learning_rate_end: Annotated[
+        float | None, typer.Option(help="What it comes to; 0 by default.", rich_help_panel=PPO)
+    ] = None,
     gamma: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     gae_lambda: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     clip_range: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
+    clip_range_schedule: Annotated[
+        Schedule | None, typer.Option(help="Over the run.", rich_help_panel=PPO)
+    ] = None,
+    clip_range_end: Annotated[
+        float | None, typer.Option(help="What it comes to; 0 by default.", rich_help_panel=PPO)
+    ] = None,
     clip_range_vf: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     ent_coef: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     vf_coef: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
@@ -155,6 +175,10 @@ def train(
     from townlet_replay.training.run import total_work, work_done
     from townlet_replay.training.run import train as run
 
+    pace = {
+        "learning_rate_schedule": learning_rate_schedule,
+        "learning_rate_end": learning_rate_end,
+    }
     changes: dict[str, Any] = {
         "mode": mode,
         "learner": learner,
@@ -169,10 +193,13 @@ def train(
         "tensorboard": tensorboard,
         "compute": {"mode": compute, "precision": precision, "threads": threads},
         "ppo": {
+            **pace,
             "learning_rate": learning_rate,
             "gamma": gamma,
             "gae_lambda": gae_lambda,
             "clip_range": clip_range,
+            "clip_range_schedule": clip_range_schedule,
+            "clip_range_end": clip_range_end,
             "clip_range_vf": clip_range_vf,
             "ent_coef": ent_coef,
             "vf_coef": vf_coef,
@@ -184,8 +211,8 @@ def train(
             "adam_eps": adam_eps,
         },
         # Cloning counts its passes itself; 0 is refused once, above.
-        "bc": {"epochs": epochs or None},
-        "awr": {"epochs": epochs or None},
+        "bc": {"epochs": epochs or None, **pace},
+        "awr": {"epochs": epochs or None, **pace},
         "replay": {
             "shuffle": replay_shuffle,
             "seed": replay_seed,

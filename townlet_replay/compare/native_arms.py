@@ -37,7 +37,7 @@ def train_live(course: Course, seed: int, examiner: Examiner, watch: Watch) -> R
             examine("live")
 
     def examine(stage: Stage) -> None:
-        counts = (harness.live_steps, 0, gradient_steps)
+        counts = (harness.standing.live_steps, 0, gradient_steps)
         points.append(examiner.examine_network(harness.network, stage, counts))
         watch(f"live_native, seed {seed}")
 

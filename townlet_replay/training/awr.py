@@ -23,13 +23,13 @@ from townlet_replay.rollout import Rollout
 from townlet_replay.training.batches import Batch, gradient_step, minibatches, to_batch
 from townlet_replay.training.gae import gae
 from townlet_replay.training.ppo import check_legal
-from townlet_replay.training.settings import AtLeastOne, Settings
+from townlet_replay.training.settings import AtLeastOne, PacedSettings
 
 
-class AWRConfig(Settings):
+class AWRConfig(PacedSettings):
     """Settings of advantage-weighted regression."""
 
-    learning_rate: float = Field(7e-4, gt=0, description="Adam step size")
+    learning_rate: float = Field(7e-4, gt=0, description="Adam step size, at first")
     gamma: float = Field(0.99, ge=0, le=1, description="discount per tick")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="trace decay of the returns")
     beta: float = Field(0.3, gt=0, description="temperature, in deviations of the advantage")
@@ -54,6 +54,7 @@ class AWREpoch(NamedTuple):
     grad_norm: float  # before clipping
     minibatches: int
     weight_ess: float  # (sum w)^2 / (N sum w^2) of the weights, in (0, 1]
+    learning_rate: float
 
 
 class _Lesson(NamedTuple):
@@ -82,15 +83,19 @@ def run_awr(
         TrainingError: the rows do not fit the network, or an action is against its mask.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, eps=config.adam_eps)
-    for _ in range(config.value_epochs):
-        _epoch(network, optimizer, _lesson(network, revalued(), config), config, (rng, 0.0))
-    epochs = []
-    for epoch in range(1, config.epochs + 1):
+    passes = config.value_epochs + config.epochs
+    epochs: list[AWREpoch] = []
+    for done in range(passes):
+        rate = config.learning_rates(1 - done / passes)
+        optimizer.param_groups[0]["lr"] = rate
         lesson = _lesson(network, revalued(), config)
-        means = _epoch(network, optimizer, lesson, config, (rng, 1.0))
+        warming_up = done < config.value_epochs
+        means = _epoch(network, optimizer, lesson, config, (rng, 0.0 if warming_up else 1.0))
+        if warming_up:
+            continue
         weights = lesson.weights.double()
         spread = float(weights.sum()) ** 2 / (len(weights) * float((weights**2).sum()))
-        epochs.append(AWREpoch(epoch, len(weights), *means, spread))
+        epochs.append(AWREpoch(len(epochs) + 1, len(weights), *means, spread, rate))
     return tuple(epochs)
 
 

@@ -29,13 +29,13 @@ from townlet_replay.training.batches import (
     to_batch,
 )
 from townlet_replay.training.gae import gae
-from townlet_replay.training.settings import AtLeastOne, Settings
+from townlet_replay.training.settings import AtLeastOne, PacedSettings
 
 
-class BCConfig(Settings):
+class BCConfig(PacedSettings):
     """Settings of behaviour cloning."""
 
-    learning_rate: float = Field(7e-4, gt=0, description="Adam step size")
+    learning_rate: float = Field(7e-4, gt=0, description="Adam step size, at first")
     gamma: float = Field(0.99, ge=0, le=1, description="discount per tick of the value targets")
     ent_coef: float = Field(1e-3, ge=0, description="weight of the entropy bonus")
     vf_coef: float = Field(0.5, ge=0, description="weight of the value error in target variances")
@@ -61,6 +61,7 @@ class BCEpoch(NamedTuple):
     entropy: float  # mean during the pass, nats
     grad_norm: float  # mean before clipping
     minibatches: int
+    learning_rate: float
 
 
 class BCResult(NamedTuple):
@@ -136,6 +137,7 @@ def run_bc(
     best_epoch, best_weights = 0, _copy_weights(network)
     stopped = False
     for epoch in range(1, config.epochs + 1):
+        optimizer.param_groups[0]["lr"] = config.learning_rates(1 - (epoch - 1) / config.epochs)
         done = _epoch(network, optimizer, lesson, config, rng)
         train, held_out = (
             _judge(network, lesson, index) for index in (lesson.train, lesson.held_out)
@@ -147,6 +149,7 @@ def run_bc(
                 nll_held_out=held_out.nll,
                 agreement=train.agreement,
                 agreement_held_out=held_out.agreement,
+                learning_rate=optimizer.param_groups[0]["lr"],
                 **done._asdict(),
             )
         )

@@ -19,8 +19,9 @@ from townlet_replay.rollout import Rollout
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.fused import FusedPPO
 from townlet_replay.training.live import Actor
-from townlet_replay.training.ppo import Aim, UpdateStats, make_optimizer, ppo_update
+from townlet_replay.training.ppo import Aim, make_optimizer, ppo_update
 from townlet_replay.training.torch_settings import fast_products, keep_freed_memory, torch_threads
+from townlet_replay.training.update_stats import UpdateStats
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,10 +64,12 @@ class Computing:
     Attributes:
         mode: How it is computed.
         optimizer: Adam over the network's parameters.
+        settings: Of the next update.
     """
 
     def __init__(self, network: TownletNetwork, config: TrainConfig) -> None:
         self.mode = resolve(config, network)
+        self.settings = config.ppo
         self._network = network
         self._config = config
         self._fused = FusedNetwork(network, config.compute.precision) if self._is_fused else None
@@ -82,6 +85,11 @@ class Computing:
         self._learner = None
         if self._fused is not None:
             self._learner = FusedPPO(self._fused, self.optimizer, settings, threads)
+
+    def follow(self, remaining: float) -> None:
+        """Set step size and clip range to what is due when so much of the run remains."""
+        self.settings = self._config.ppo.at(remaining)
+        self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate
 
     def actor(self, seed: int) -> Actor:
         """Return who acts in live rollouts."""
@@ -105,9 +113,8 @@ class Computing:
                         "compute 'fused': expected objective ppo or bc, found another one; set "
                         "compute autograd (or auto)"
                     )
-                return self._learner.update(rollout, rng)
-            settings = self._config.ppo
-            return ppo_update(self._network, self.optimizer, rollout, settings, rng, aim)
+                return self._learner.update(rollout, rng, self.settings)
+            return ppo_update(self._network, self.optimizer, rollout, self.settings, rng, aim)
 
     @contextmanager
     def session(self) -> Iterator[None]:

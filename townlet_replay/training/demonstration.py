@@ -28,9 +28,9 @@ class DemonstrationConfig(Settings):
     weight: float = Field(0.5, ge=0, description="of the cross-entropy, in the first cycle")
     share: float = Field(0.25, gt=0, le=1, description="of the cycles until it has fallen to 0")
 
-    def weight_at(self, done: int, total: int) -> float:
-        """Return the weight after ``done`` of ``total`` cycles: linear, 0 from ``share`` on."""
-        return self.weight * max(0.0, 1.0 - done / (self.share * total))
+    def weight_at(self, remaining: float) -> float:
+        """Return the weight when so much of the run remains: linear, 0 from ``share`` on."""
+        return self.weight * max(0.0, 1.0 - (1.0 - remaining) / self.share)
 
 
 class Demonstration:

@@ -40,16 +40,14 @@ from townlet_replay.training.fused_kernels import (
 )
 from townlet_replay.training.ppo import (
     ADVANTAGE_EPS,
-    Figures,
     PPOConfig,
-    UpdateStats,
     check_known,
     check_legal,
     estimate,
     pass_over,
-    summary,
 )
 from townlet_replay.training.torch_settings import torch_threads
+from townlet_replay.training.update_stats import Figures, UpdateStats, summary
 
 # Rows of a chunk: fewer do not repay the calls, what more of them need leaves the core's cache.
 LEAST_ROWS, MOST_ROWS = 256, 2048
@@ -107,12 +105,20 @@ class FusedPPO:
         self._pool: ThreadPoolExecutor | None = None
         self._data: _Data | None = None
 
-    def update(self, rollout: Rollout, rng: np.random.Generator) -> UpdateStats:
+    def update(
+        self, rollout: Rollout, rng: np.random.Generator, config: PPOConfig | None = None
+    ) -> UpdateStats:
         """Train the network in place on one rollout; see ``ppo_update``.
+
+        Args:
+            rollout: Packed segments.
+            rng: Draws the permutations.
+            config: Settings of this update and those after it; minibatches keep their size.
 
         Raises:
             TrainingError: As ``ppo_update``, or a map that holds more than 0 and 1.
         """
+        self._config = config or self._config
         check_known(rollout)
         check_choices(self._fused.network, rollout)
         check_legal(rollout)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,34 +26,23 @@ from townlet_replay.policy.network import ObservationSpec, TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
-from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.awr import run_awr
 from townlet_replay.training.bc import BCResult, run_bc
+from townlet_replay.training.books import Books, Standing, Watch
 from townlet_replay.training.compute import Computing
 from townlet_replay.training.config import TrainConfig
+from townlet_replay.training.course import Course
 from townlet_replay.training.demonstration import Demonstration
-from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.judging import intents, judge, samples_of, staleness
 from townlet_replay.training.live import LiveCollector
 from townlet_replay.training.objectives import MIN_ESS, Objective
 from townlet_replay.training.off_policy import decoupled_aim, vtrace_aim
 from townlet_replay.training.ppo import Aim, estimate
-from townlet_replay.training.records import (
-    DataMode,
-    Progress,
-    Verdict,
-    awr_record,
-    bc_record,
-    check_moved,
-    ppo_record,
-)
+from townlet_replay.training.records import DataMode, awr_record, bc_record
 from townlet_replay.training.rollout_buffer import RolloutBuffer
 from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
-Baselines = Mapping[str, Any]
-Watch = Callable[[EpochRecord], None]
-_NO_BASELINES: Baselines = {}
 # What the updates of a pass aim at; plain PPO at what the rollout says.
 _AIMS = {"decoupled_ppo": decoupled_aim, "vtrace_ppo": vtrace_aim}
 
@@ -77,8 +65,7 @@ class TrainingHarness:
     Attributes:
         network: What is trained.
         computing: Its optimizer, and how both are computed.
-        steps: Agent steps trained on so far.
-        live_steps: Of these, steps the harness itself made in the town.
+        standing: Counters: epochs, agent steps trained on, cycles, agent steps made in the town.
 
     Raises:
         ConfigError: The scenario is unknown or wrong.
@@ -96,20 +83,12 @@ class TrainingHarness:
         self.network.to(config.device)
         self.computing = Computing(self.network, config)
         self._rng = np.random.default_rng([config.seed, 1])
-        self.epoch = self.steps = self.live_steps = self.cycle = 0
+        self.standing = Standing()
         if config.resume is not None:
             self._resume(config.resume)
         self.runtime = PolicyRuntime(self.network, seed=config.seed)
-        self._watch = watch
-        self._records: list[EpochRecord] = []
-        self._objective: Objective | None = None
         self._cloning: BCResult | None = None
-        self._log = EpochLog(config.telemetry, config.tensorboard)
-        # Counters of a log go on across restarts, whether or not the weights did.
-        resumed = self._log.resumed
-        self.epoch = max(self.epoch, resumed.epoch)
-        self.steps = max(self.steps, resumed.steps)
-        self.cycle = max(self.cycle, resumed.cycle_id)
+        self._books = Books(config, watch, self.standing)
 
     def _resume(self, path: Path) -> None:
         saved = load_checkpoint(path, observation=self.spec, config=self.config.network)
@@ -121,9 +100,7 @@ class TrainingHarness:
             self.optimizer.param_groups[0].update(lr=settings.learning_rate, eps=settings.adam_eps)
         if saved.header.rng is not None:
             self._rng = saved.generator()
-        counters = saved.header.counters
-        self.epoch, self.steps = counters.get("epoch", 0), counters.get("steps", 0)
-        self.cycle, self.live_steps = counters.get("cycle", 0), counters.get("live_steps", 0)
+        self.standing = Standing(**saved.header.counters)
 
     def run_ppo(self, dataset: ReplayDataset, epochs: int | None = None) -> TrainingResult:
         """Train on a capture, with the objective that is sound on it.
@@ -142,8 +119,11 @@ class TrainingHarness:
             return self.run_awr(dataset)
         if objective.name == "ppo_bc":
             raise TrainingError("objective 'ppo_bc': expected mode mixed, found replay; set mixed")
-        for _ in range(self.config.epochs if epochs is None else epochs):
-            self._replay_epoch(dataset, "replay")
+        rows = sum(meta.timesteps for meta in dataset.metas)
+        passes = self.config.epochs if epochs is None else epochs
+        course = Course(self.standing.steps, passes * rows)
+        for _ in range(passes):
+            self._replay_epoch(dataset, "replay", course)
         return self.result()
 
     def run_bc(self, dataset: ReplayDataset) -> TrainingResult:
@@ -157,9 +137,9 @@ class TrainingHarness:
         )
         seconds = (time.perf_counter() - before) / len(result.epochs)
         for epoch in result.epochs:
-            self.steps += result.rows
-            progress = self._progress("replay", 0, seconds, self.config.bc.learning_rate)
-            self._book(
+            self.standing.steps += result.rows
+            progress = self._books.progress("replay", 0, seconds, epoch.learning_rate)
+            self._books.book(
                 bc_record(epoch, result.rows, progress, dataset.baselines(), dataset.metrics)
             )
         # PPO's moments would push weights that are no longer there.
@@ -176,9 +156,9 @@ class TrainingHarness:
         epochs = run_awr(self.network, revalued, self.config.awr, self._rng)
         seconds = (time.perf_counter() - before) / len(epochs)
         for epoch in epochs:
-            self.steps += epoch.rows
-            progress = self._progress("replay", 0, seconds, self.config.awr.learning_rate)
-            self._book(awr_record(epoch, progress, dataset.baselines(), dataset.metrics))
+            self.standing.steps += epoch.rows
+            progress = self._books.progress("replay", 0, seconds, epoch.learning_rate)
+            self._books.book(awr_record(epoch, progress, dataset.baselines(), dataset.metrics))
         self.computing.renew_optimizer()
         return self.result()
 
@@ -195,16 +175,19 @@ class TrainingHarness:
             save_dir: Keeps the capture there; by default it is temporary.
         """
         ticks = self.config.rollout.ticks if ticks is None else ticks
-        seed = episode_seed(self.config.seed, self.cycle + 1) >> 1
+        seed = episode_seed(self.config.seed, self.standing.cycle + 1) >> 1
         town = TownletParallelEnv(self.scenario, details=True)
         runtime = PolicyRuntime(self.network, seed=seed)
-        return RolloutBuffer.record(town, runtime, (ticks, seed, self.cycle), save_dir)
+        return RolloutBuffer.record(town, runtime, (ticks, seed, self.standing.cycle), save_dir)
 
     def run_rollout_ppo(
         self, cycles: int | None = None, ticks: int | None = None
     ) -> TrainingResult:
         """Capture with the current policy and update on it, cycle by cycle."""
-        for _ in range(self.config.rollout.cycles if cycles is None else cycles):
+        count = self.config.rollout.cycles if cycles is None else cycles
+        course = Course(self.standing.cycle, count)
+        while self.standing.cycle < course.goal:
+            self.computing.follow(course.remaining(self.standing.cycle))
             self._rollout_cycle(ticks, "rollout")
         return self.result()
 
@@ -220,12 +203,14 @@ class TrainingHarness:
         elif name == "awr":
             self.run_awr(dataset)
         demonstration = self._demonstration(dataset) if name == "ppo_bc" else None
-        cycles = self.config.rollout.cycles
-        for done in range(cycles):
+        course = Course(self.standing.cycle, self.config.rollout.cycles)
+        while self.standing.cycle < course.goal:
+            remaining = course.remaining(self.standing.cycle)
+            self.computing.follow(remaining)
             if name in MIN_ESS:
                 self._replay_epoch(dataset, "mixed")
             if demonstration is not None:
-                demonstration.weight = self.config.demonstration.weight_at(done, cycles)
+                demonstration.weight = self.config.demonstration.weight_at(remaining)
             self._rollout_cycle(None, "mixed", demonstration)
         return self.result()
 
@@ -237,23 +222,25 @@ class TrainingHarness:
     def run_live(self, steps: int | None = None) -> TrainingResult:
         """Step the town and update on every rollout, until ``steps`` agent steps are made."""
         live = self.config.live
-        goal = self.live_steps + (live.steps if steps is None else steps)
+        standing = self.standing
+        course = Course(standing.live_steps, live.steps if steps is None else steps)
         lanes = Lanes(self.scenario, self.plan, live.num_worlds)
         seed = self._live_seed()
         with self.computing.session():
             collector = LiveCollector(lanes, self.computing.actor(seed), seed)
-            while self.live_steps < goal:
+            while standing.live_steps < course.goal:
                 tally = EpochTally("rollout", live.rollout_ticks)
                 rollout = collector.collect(live.rollout_ticks)
-                self.live_steps += len(rollout.actions)
+                standing.live_steps += len(rollout.actions)
+                self.computing.follow(course.remaining(standing.live_steps))
                 self._update(rollout, tally)
-                self._book_ppo(tally, _NO_BASELINES, ())
+                self._books.book_ppo(tally, self.computing.settings)
         return self.result()
 
     def _live_seed(self) -> int:
         """Return the seed of towns and draws: a run that goes on plays others than before."""
-        seed = self.config.seed
-        return seed if self.live_steps == 0 else episode_seed(seed, self.live_steps) >> 1
+        seed, made = self.config.seed, self.standing.live_steps
+        return seed if made == 0 else episode_seed(seed, made) >> 1
 
     def save(self, path: Path | None = None) -> Path:
         """Write a checkpoint to ``path``, by default ``config.checkpoint``.
@@ -265,17 +252,11 @@ class TrainingHarness:
         target = path or self.config.checkpoint
         if target is None:
             raise TrainingError("expected a path for the checkpoint, found none; set `checkpoint`")
-        counters = {
-            "epoch": self.epoch,
-            "steps": self.steps,
-            "cycle": self.cycle,
-            "live_steps": self.live_steps,
-        }
-        verdict, capture = self._objective, self.config.capture_dir
+        verdict, capture = self._books.objective, self.config.capture_dir
         return save_checkpoint(
             target,
             self.network,
-            TrainingState(self.optimizer, self._rng, counters),
+            TrainingState(self.optimizer, self._rng, dataclasses.asdict(self.standing)),
             training={
                 "scenario": self.scenario.name,
                 "scenario_digest": self.scenario.digest(),
@@ -295,18 +276,19 @@ class TrainingHarness:
 
     def close(self) -> None:
         """Finish the logs."""
-        self._log.close()
+        self._books.close()
 
     def result(self) -> TrainingResult:
         """Return what was done so far."""
-        return TrainingResult(tuple(self._records), self._objective, self._cloning)
+        return TrainingResult(tuple(self._books.records), self._books.objective, self._cloning)
 
     def _judge(self, dataset: ReplayDataset) -> Objective:
         self._check_fit(dataset)
-        self._objective = judge(
+        verdict = judge(
             dataset, self.config.objective, self.network, accept_bias=self.config.accept_bias
         )
-        return self._objective
+        self._books.objective = verdict
+        return verdict
 
     def _check_fit(self, dataset: ReplayDataset) -> None:
         found = ObservationSpec.from_sample(dataset.sample(0))
@@ -317,17 +299,28 @@ class TrainingHarness:
                 f"{self.scenario.name!r}: {difference}; train on a capture of this catalogue"
             )
 
-    def _replay_epoch(self, dataset: ReplayDataset, mode: DataMode) -> None:
-        tally = EpochTally(mode)
-        aim_of = _AIMS.get("" if self._objective is None else self._objective.name)
+    def _replay_epoch(
+        self, dataset: ReplayDataset, mode: DataMode, course: Course | None = None
+    ) -> None:
+        """Pass over a capture; step sizes follow ``course``, which is counted in rows."""
+        tally, objective, standing = EpochTally(mode), self._books.objective, self.standing
+        aim_of = _AIMS.get("" if objective is None else objective.name)
         prepare = self._valued if aim_of is None else self._revalued
         # A batch is valued when its turn comes, by the network that the last one left.
-        for rows in dataset.batches(self.epoch, prepare):
+        for rows in dataset.batches(standing.epoch, prepare):
+            if course is not None:
+                self.computing.follow(course.remaining(standing.steps + len(rows.actions)))
             aim = None
             if aim_of is not None:
                 aim = aim_of(self.network, rows, self.config.ppo, self.config.off_policy)
             self._update(rows, tally, aim)
-        self._book_ppo(tally, dataset.baselines(), dataset.metrics, staleness(dataset, self.cycle))
+        self._books.book_ppo(
+            tally,
+            self.computing.settings,
+            dataset.baselines(),
+            dataset.metrics,
+            staleness(dataset, standing.cycle),
+        )
 
     def _valued(self, sample: ReplaySample) -> ReplaySample:
         """Fill in values that no critic gave; the recorded log-probs stay."""
@@ -343,10 +336,10 @@ class TrainingHarness:
     ) -> None:
         tally = EpochTally(mode)
         keep = self.config.rollout.save_dir
-        folder = None if keep is None else keep / f"cycle_{self.cycle + 1:03d}"
+        folder = None if keep is None else keep / f"cycle_{self.standing.cycle + 1:03d}"
         buffer = self.capture_rollout(ticks, folder)
-        self.cycle += 1
-        self.live_steps += buffer.rows
+        self.standing.cycle += 1
+        self.standing.live_steps += buffer.rows
         rollout = buffer.rollout()
         aim = None
         if demonstration is not None and demonstration.weight > 0.0:
@@ -354,47 +347,13 @@ class TrainingHarness:
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
         tally.ticks = buffer.ticks
         self._update(rollout, tally, aim)
-        self._book_ppo(tally, _NO_BASELINES, buffer.metrics, (0.0, 0.0))
+        self._books.book_ppo(
+            tally, self.computing.settings, samples=buffer.metrics, staleness=(0.0, 0.0)
+        )
 
     def _update(self, rollout: Rollout, tally: EpochTally, aim: Aim | None = None) -> None:
-        self.steps += len(rollout.actions)
+        self.standing.steps += len(rollout.actions)
         before = time.perf_counter()
         tally.add(self.computing.update(rollout, self._rng, aim), before)
-        if self._log.wants_health:
+        if self._books.wants_health:
             tally.examine(self.network, rollout, self.config.ppo.gamma)
-
-    def _book_ppo(
-        self,
-        tally: EpochTally,
-        baselines: Baselines,
-        samples: Sequence[SampleMetrics],
-        staleness: tuple[float, float] | None = None,
-    ) -> None:
-        seconds, settings = tally.seconds, self.config.ppo
-        progress = self._progress(tally.mode, tally.ticks, seconds, settings.learning_rate)
-        progress = progress._replace(
-            collect_seconds=seconds - tally.update_seconds,
-            update_seconds=tally.update_seconds,
-            staleness=staleness,
-        )
-        record = ppo_record(tally.stats, progress, baselines, samples, tally.health)
-        if not self._records:
-            check_moved(record, settings.target_kl)
-        self._book(record)
-
-    def _progress(
-        self, mode: DataMode, ticks: int, seconds: float, learning_rate: float
-    ) -> Progress:
-        self.epoch += 1
-        given, verdict = self._objective, Verdict("ppo")
-        if given is not None and mode != "rollout":
-            verdict = Verdict(given.name, given.biased, given.audit)
-        return Progress(
-            self.epoch, self.steps, self.cycle, mode, ticks, seconds, learning_rate, verdict
-        )
-
-    def _book(self, record: EpochRecord) -> None:
-        self._records.append(record)
-        self._log.write(record)
-        if self._watch is not None:
-            self._watch(record)

@@ -13,8 +13,8 @@ from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.awr import AWREpoch
 from townlet_replay.training.bc import BCEpoch
 from townlet_replay.training.health import Health
-from townlet_replay.training.ppo import UpdateStats
 from townlet_replay.training.telemetry_schema import AgentFigures, EpochRecord
+from townlet_replay.training.update_stats import UpdateStats
 
 DataMode = Literal["replay", "rollout", "mixed"]
 
@@ -37,6 +37,7 @@ class Progress(NamedTuple):
     rollout_ticks: int
     seconds: float
     learning_rate: float
+    clip_range: float | None = None
     verdict: Verdict | None = None
     collect_seconds: float | None = None  # of ``seconds``: until the rows were there
     update_seconds: float | None = None  # of ``seconds``: in gradient steps
@@ -52,6 +53,7 @@ class Progress(NamedTuple):
             "rollout_ticks": self.rollout_ticks,
             "epoch_duration_sec": self.seconds,
             "lr": self.learning_rate,
+            "clip_range": self.clip_range,
             "collect_sec": self.collect_seconds,
             "update_sec": self.update_seconds,
             "staleness_mean": None if self.staleness is None else self.staleness[0],

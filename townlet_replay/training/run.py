@@ -9,8 +9,9 @@ from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import TrainingError
+from townlet_replay.training.books import Watch
 from townlet_replay.training.config import TrainConfig
-from townlet_replay.training.harness import TrainingHarness, Watch
+from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.judging import judge
 from townlet_replay.training.telemetry_schema import EpochRecord
 from townlet_replay.training.torch_settings import torch_threads
@@ -163,7 +164,7 @@ def _train_native(
         objective=None if verdict is None else verdict.name,
         biased=verdict is not None and verdict.biased,
         epochs=len(result.records),
-        steps=harness.steps,
+        steps=harness.standing.steps,
         last=result.records[-1] if result.records else None,
         checkpoint=written,
     )

@@ -24,6 +24,7 @@ from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.records import Progress, Verdict, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
+from townlet_replay.training.schedules import Schedule
 from townlet_replay.training.telemetry_schema import EpochRecord
 from townlet_replay.training.tensorboard_log import check_tensorboard
 
@@ -98,12 +99,12 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return PPO's settings in the words of Stable-Baselines3, with the widths of our network."""
     ppo, network = config.ppo, config.network
     return {
-        "learning_rate": ppo.learning_rate,
+        "learning_rate": _over_the_run(ppo.learning_rates),
         "batch_size": ppo.minibatch_size,
         "n_epochs": ppo.epochs,
         "gamma": ppo.gamma,
         "gae_lambda": ppo.gae_lambda,
-        "clip_range": ppo.clip_range,
+        "clip_range": _over_the_run(ppo.clip_ranges),
         "clip_range_vf": ppo.clip_range_vf,
         "normalize_advantage": ppo.normalize_advantage,
         "ent_coef": ppo.ent_coef,
@@ -121,6 +122,11 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
             "net_arch": list(network.trunk_widths),
         },
     }
+
+
+def _over_the_run(schedule: Schedule) -> float | Schedule:
+    # A plain number needs nothing of this package when the zip is opened.
+    return schedule.start if schedule.kind == "constant" else schedule
 
 
 def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _Scribe) -> None:
@@ -228,6 +234,7 @@ class _Scribe(BaseCallback):
             rollout_ticks=self._config.live.rollout_ticks if self._live else 0,
             seconds=now - self._began,
             learning_rate=said["train/learning_rate"],
+            clip_range=said["train/clip_range"],
             verdict=Verdict("ppo", biased=False if self._live else None),
         )
         self._began = now

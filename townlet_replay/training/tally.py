@@ -7,8 +7,8 @@ import time
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.rollout import Rollout
 from townlet_replay.training.health import Health, examine, mean_health
-from townlet_replay.training.ppo import UpdateStats
 from townlet_replay.training.records import DataMode
+from townlet_replay.training.update_stats import UpdateStats
 
 
 class EpochTally:

@@ -177,6 +177,9 @@ class EpochRecord(EpochRecordV11):
         default=None, description="Passes of an update that no KL stop cut short; mean."
     )
     early_stops: Count | None = Field(default=None, description="Updates that the KL stop ended.")
+    clip_range: Amount = Field(
+        default=None, description="How far a ratio may leave 1, in the last update."
+    )
     ratio_mean: Amount = Field(default=None, description="Mean ratio pi / anchor.")
     ratio_max: Amount = Field(default=None, description="Largest ratio of a row.")
     ess: Share = Field(default=None, description="Effective sample size of the ratios.")
