@@ -146,6 +146,8 @@ def test_settings_of_ppo_by_name(root, tmp_path):
     options = "--learning-rate 0.01 --gamma 0.5 --gae-lambda 0.7 --clip-range 0.3 --ent-coef 0"
     options += " --vf-coef 1.5 --max-grad-norm 9 --ppo-epochs 2 --minibatch-size 100"
     options += " --target-kl 5 --no-normalize-advantage --adam-eps 1e-4 --clip-range-vf 0.4"
+    options += " --learning-rate-schedule cosine --learning-rate-end 0.002"
+    options += " --clip-range-schedule linear --clip-range-end 0.1"
     seen = []
     original = compute_module.ppo_update
 
@@ -158,11 +160,16 @@ def test_settings_of_ppo_by_name(root, tmp_path):
         data = ("--mode", "replay", "--capture-dir", root / "policy", "--epochs", 1)
         ran = townlet("train", SCENARIO, *data, *options.split(), "--json")
     assert ran.code == 0
+    # The one update of this run is its last.
     assert seen[0].model_dump() == {
-        "learning_rate": 0.01,
+        "learning_rate": 0.002,
+        "learning_rate_schedule": "cosine",
+        "learning_rate_end": 0.002,
         "gamma": 0.5,
         "gae_lambda": 0.7,
-        "clip_range": 0.3,
+        "clip_range": pytest.approx(0.1),
+        "clip_range_schedule": "linear",
+        "clip_range_end": 0.1,
         "clip_range_vf": 0.4,
         "ent_coef": 0.0,
         "vf_coef": 1.5,

@@ -342,14 +342,14 @@ def test_a_resumed_replay_ends_with_the_bits_of_an_uninterrupted_one(captures, t
 
     whole, resumed = run_twice(config, tmp_path / "half.json", run)
     assert state_of(whole) == state_of(resumed)
-    assert (whole.epoch, whole.steps) == (4, 4 * 405)
+    assert (whole.standing.epoch, whole.standing.steps) == (4, 4 * 405)
 
 
 def test_resumed_cycles_end_with_the_bits_of_uninterrupted_ones(tmp_path):
     config = config_of("kitchen_breakfast", mode="rollout", rollout={"ticks": 70})
     runs = run_twice(config, tmp_path / "half.json", lambda h, cycles: h.run_rollout_ppo(cycles))
     assert state_of(runs[0]) == state_of(runs[1])
-    assert runs[0].cycle == 4
+    assert runs[0].standing.cycle == 4
 
 
 def test_a_trained_checkpoint_plays_as_the_network_it_was_saved_from(captures, tmp_path):

@@ -96,7 +96,7 @@ def test_a_run_is_resumed_with_its_moments(compute, tmp_path):
         for key, tensor in state.items():
             assert torch.equal(tensor, found["state"][number][key])
     again.run_live()
-    assert again.live_steps == 960
+    assert again.standing.live_steps == 960
     steps = {int(state["step"]) for state in again.optimizer.state.values()}
     assert steps == {sum(record.updates for record in again.result().records) + int(state["step"])}
     # It goes on in other episodes than those it began with.
