@@ -15,8 +15,9 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
@@ -68,6 +69,23 @@ def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     Raises:
         CaptureError: missing, not a regular file (links are not followed), unreadable, too large.
     """
+    with open_regular(path, max_bytes) as file:
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as error:
+            raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > max_bytes:  # it grew while it was read
+        raise CaptureError(f"{path}: at most {max_bytes} bytes are read from one file")
+    return data
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a regular file of at most ``max_bytes`` for reading.
+
+    Raises:
+        CaptureError: missing, not a regular file (links are not followed), unreadable, too large.
+    """
     try:
         handle = os.open(path, _FILE_FLAGS)
     except FileNotFoundError as error:
@@ -83,14 +101,9 @@ def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
                 f"{path}: {status.st_size} bytes; at most {max_bytes} bytes are read from one file"
             )
         with os.fdopen(handle, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+            yield file
     finally:
         os.close(handle)
-    if len(data) > max_bytes:  # it grew while it was read
-        raise CaptureError(f"{path}: at most {max_bytes} bytes are read from one file")
-    return data
 
 
 def check_json(data: bytes, where: str) -> JsonValue:

@@ -7,6 +7,7 @@ got, and how that ended. There is no padding, and the last row is the only one t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -293,7 +294,22 @@ def decode_sample(data: bytes, meta: SampleMeta, where: str) -> ReplaySample:
         CaptureError: the archive is unsafe or damaged, an array is missing or unknown, or the
             arrays contradict each other or the sidecar.
     """
-    arrays = decode_npz(data, where)
+    return build_sample(decode_npz(data, where), meta, where)
+
+
+def build_sample(arrays: Mapping[str, NDArray[Any]], meta: SampleMeta, where: str) -> ReplaySample:
+    """Return the sample of arrays under their names in the file: :func:`arrays_of`, turned round.
+
+    Args:
+        arrays: name -> array.
+        meta: the sidecar.
+        where: the source, for the message.
+
+    Raises:
+        CaptureError: an array is missing or unknown, or the arrays contradict each other or the
+            sidecar.
+    """
+    arrays = dict(arrays)
     missing = [name for name in ("actions", *ROW_ARRAYS) if name not in arrays]
     if missing:
         raise CaptureError(f"{where}: no array {missing[0]!r}; it is part of every sample")

@@ -10,10 +10,13 @@ import typer
 
 from townlet_replay.cli.audit import audit
 from townlet_replay.cli.derive import slice_command
+from townlet_replay.cli.exchange import export, import_
 
 app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
 app.command()(audit)
 app.command("slice")(slice_command)
+app.command()(export)
+app.command("import")(import_)
 
 Where = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
