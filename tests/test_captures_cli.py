@@ -36,3 +36,17 @@ def test_slice(days, tmp_path):
         "rows": 6,
     }
     assert "did you mean 'ben'" in refusal("captures", "slice", days, "--agent", "be", "-o", out)
+
+
+def test_filter(days, tmp_path):
+    out = tmp_path / "out"
+    where = "tags has 'night' and agent_id != 'ben'"
+    ran = townlet("captures", "filter", days, "--where", where, "--output", out, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["samples"] == 1
+    (sample,) = load_capture(out)
+    assert (sample.meta.agent_id, sample.meta.episode_id) == ("anna", 2)
+    said = refusal("captures", "filter", days, "--where", "retrun > 0", "--output", out)
+    assert said == (
+        "condition 'retrun > 0', character 1: unknown name 'retrun'; did you mean 'return'?"
+    )

@@ -60,8 +60,10 @@ def run_command(line, where):
     """Run ``townlet ...``, perhaps with its output sent to a file."""
     from townlet_replay.cli.main import app
 
-    words, _, target = line.partition(" > ")
-    program, *arguments = shlex.split(words)
+    program, *arguments = shlex.split(line)
+    target = None
+    if arguments[-2:-1] == [">"]:
+        *arguments, _, target = arguments
     assert program == "townlet", f"{where}: only townlet commands can be tested, found {line!r}"
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, f"{where}: {line}\n{ran.output}\n{ran.exception!r}"

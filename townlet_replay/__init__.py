@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from townlet_replay.recorder import RecordReplay
     from townlet_replay.sample import ReplaySample
     from townlet_replay.tools.derived import write_capture
+    from townlet_replay.tools.filtering import filter_capture
     from townlet_replay.tools.slicing import slice_capture
     from townlet_replay.training.harness import TrainingHarness
     from townlet_replay.training.rollout_buffer import RolloutBuffer
@@ -31,6 +32,7 @@ __all__ = [
     "ReplaySample",
     "RolloutBuffer",
     "TrainingHarness",
+    "filter_capture",
     "frames_to_replay_sample",
     "load_capture",
     "slice_capture",
@@ -46,6 +48,7 @@ _HOMES = {
     "ReplaySample": "townlet_replay.sample",
     "RolloutBuffer": "townlet_replay.training.rollout_buffer",
     "TrainingHarness": "townlet_replay.training.harness",
+    "filter_capture": "townlet_replay.tools.filtering",
     "frames_to_replay_sample": "townlet_replay.frames",
     "load_capture": "townlet_replay.manifest",
     "slice_capture": "townlet_replay.tools.slicing",

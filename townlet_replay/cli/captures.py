@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from townlet_replay.cli.audit import audit
-from townlet_replay.cli.derive import slice_command
+from townlet_replay.cli.derive import TOOLS
 from townlet_replay.cli.exchange import export, import_
 
 app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
 app.command()(audit)
-app.command("slice")(slice_command)
+for name, tool in TOOLS.items():
+    app.command(name)(tool)
 app.command()(export)
 app.command("import")(import_)
 

@@ -1,8 +1,9 @@
-"""``townlet captures slice``: captures made of captures."""
+"""``townlet captures slice`` and ``filter``: captures made of a capture."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,31 @@ def slice_command(
     report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
 
 
+def filter_command(
+    capture: Source,
+    output: Output,
+    where: Annotated[
+        str, typer.Option(help="Condition: \"return > 0 and tags has 'night'\", for example.")
+    ],
+    prefix: Prefix = "rollout_sample",
+    compress: Compress = True,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the samples that fulfil a condition on metrics, agent, episode, tags or behaviour.
+
+    Example: townlet captures filter captures/day --where "return > 0" --output captures/good
+    """
+    from townlet_replay.cli.console import bar
+    from townlet_replay.manifest import load_capture
+    from townlet_replay.tools.filtering import filter_capture
+
+    found = load_capture(capture)
+    with bar("looking", len(found)) as progress:
+        derived = filter_capture(found, where, progress.advance)
+    report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
+
+
 def write(derived: Derived, output: Path, prefix: str, compress: bool, overwrite: bool) -> Capture:
     """Write a derived capture under a bar."""
     from townlet_replay.cli.console import bar
@@ -90,3 +116,7 @@ def report(capture: Capture, *, as_json: bool) -> None:
         typer.echo(json.dumps(found, indent=1))
     else:
         typer.echo("{samples} samples, {rows} rows -> {manifest}".format(**found))
+
+
+TOOLS: dict[str, Callable[..., None]] = {"slice": slice_command, "filter": filter_command}
+"""Commands by name."""
