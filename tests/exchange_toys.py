@@ -54,7 +54,7 @@ def life_of(draw, columns, kind, components, seed):
     chosen = draw(st.sets(st.sampled_from(sorted(possible))))
     extras = {name: possible[name] for name in sorted(chosen)}
     if components:
-        extras["reward_components"] = any_bits(rng, np.float32, (rows, len(components)))
+        extras["reward_components"] = rng.normal(size=(rows, len(components))).astype(np.float32)
     return with_metrics(
         ReplaySample(
             observations={k: any_bits(rng, d, (rows, *s)) for k, (d, s) in columns.items()},

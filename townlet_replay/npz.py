@@ -83,7 +83,7 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
                     member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
                 )
     data = buffer.getvalue()
-    if compress and _looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
+    if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
         return encode_npz(arrays, compress=False)
     return data
 
@@ -98,7 +98,8 @@ def _check_writable(name: str, array: NDArray[Any]) -> None:
         )
 
 
-def _looks_like_bomb(declared: int, stored: int) -> bool:
+def looks_like_bomb(declared: int, stored: int) -> bool:
+    """Say whether so many bytes in so few are beyond what honest packing gives."""
     return declared > RATIO_FREE_BYTES and declared > MAX_RATIO * stored
 
 
@@ -147,7 +148,7 @@ def _check_members(infos: list[zipfile.ZipInfo], stored: int) -> None:
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
             raise CaptureError(f"member {name!r} is encrypted or packed by an unknown method")
     declared = sum(info.file_size for info in infos)
-    if declared > MAX_TOTAL_BYTES or _looks_like_bomb(declared, stored):
+    if declared > MAX_TOTAL_BYTES or looks_like_bomb(declared, stored):
         raise CaptureError(
             f"{stored} bytes claim to hold {declared}; at most {MAX_TOTAL_BYTES} bytes and "
             f"{MAX_RATIO} times the size of the file are unpacked"

@@ -12,6 +12,7 @@ import typer
 class Format(StrEnum):
     """The formats; the same words as in :mod:`townlet_replay.exchange`."""
 
+    MINARI = "minari"
     NPZ = "npz"
 
 

@@ -7,6 +7,7 @@ its value, and the sidecar.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +17,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.rollout import check_alike
-from townlet_replay.safe_files import sync_directory
+from townlet_replay.safe_files import first_problem, sync_directory
 from townlet_replay.sample import FINAL, ReplaySample, arrays_of, build_sample, with_meta
-from townlet_replay.sidecar import CaptureMetadata, SampleMeta
+from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta
 from townlet_replay.writer import CaptureWriter, WriterSettings
 
 FINAL_VALUE = "segment_final_value"  # no observation can have this name
 VALUES = "value_preds"
 BATCH_BYTES = 64 * 2**20  # of lives written together: every writing renews the manifest
+
+
+class Origin(BaseModel):
+    """What a data set says about the capture it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: str = SCHEMA_VERSION
+    metadata: CaptureMetadata = CaptureMetadata()
 
 
 @dataclass(frozen=True)
@@ -106,14 +117,24 @@ def write_capture(lives: Lives, directory: str | Path, prefix: str) -> Capture:
     waiting: list[ReplaySample] = []
     held = 0
     for life in lives.samples:
-        metrics = life.meta.metrics or sample_metrics(life, None, None)
-        waiting.append(with_meta(life, metrics=metrics))
+        waiting.append(_measured(life))
         held += sum(array.nbytes for array in arrays_of(life).values())
         if held >= BATCH_BYTES:
             writer.write_episode(waiting)
             waiting, held = [], 0
     writer.write_episode(waiting)
     return load_capture(writer.manifest_path)
+
+
+def _measured(life: ReplaySample) -> ReplaySample:
+    try:
+        metrics = life.meta.metrics or sample_metrics(life, None, None)
+    except ValidationError as error:
+        raise CaptureError(
+            f"sample of agent {life.meta.agent_id!r}, episode {life.meta.episode_id}: its metrics "
+            f"cannot be: {first_problem(error)}"
+        ) from error
+    return with_meta(life, metrics=metrics)
 
 
 class Parts(NamedTuple):
@@ -191,9 +212,19 @@ def whole_directory(output: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)  # of an export that was killed
         temporary.mkdir()
         yield temporary
+        for path in temporary.rglob("*"):
+            _sync(path)
         temporary.rename(output)
         sync_directory(place)
     except OSError as error:
         raise CaptureError(f"{output}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_directory(path)
+        return
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.exchange.lives import (
     FINAL_VALUE,
     VALUES,
     Lives,
+    Origin,
     Parts,
     check_absent,
     put_together,
@@ -29,7 +29,7 @@ from townlet_replay.exchange.lives import (
 from townlet_replay.npz import MAX_TOTAL_BYTES, decode_npz, encode_npz
 from townlet_replay.safe_files import MAX_JSON_BYTES, read_bytes, to_json, write_files
 from townlet_replay.sample import EXTRA_ARRAYS, FINAL, ReplaySample
-from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta, read_document
+from townlet_replay.sidecar import SampleMeta, read_document
 
 STARTS = "segment_starts"
 SIDECARS = "segment_sidecars"
@@ -39,13 +39,9 @@ _Arrays = Mapping[str, NDArray[Any]]
 _Join = Callable[[Sequence[NDArray[Any]]], NDArray[Any]]
 
 
-class Sidecars(BaseModel):
+class Sidecars(Origin):
     """What a flat file says in words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    schema_version: str = SCHEMA_VERSION
-    metadata: CaptureMetadata = CaptureMetadata()
     sidecars: tuple[SampleMeta, ...]
 
 

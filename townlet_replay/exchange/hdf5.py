@@ -1,0 +1,179 @@
+"""Reading HDF5 of unknown origin: plain arrays of the file itself, sizes checked before allocation.
+
+HDF5 can point to other files, name plug-ins that unpack it, and declare arrays larger than the
+disk. All of that is refused. What is inside a plain array is still read by the HDF5 library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_replay.errors import CaptureError
+from townlet_replay.exchange.lives import library
+from townlet_replay.npz import (
+    DTYPE_KINDS,
+    MAX_ITEM_BYTES,
+    MAX_NDIM,
+    MAX_TOTAL_BYTES,
+    RATIO_FREE_BYTES,
+    looks_like_bomb,
+)
+from townlet_replay.safe_files import open_regular
+
+MAX_HDF5_BYTES = 2**40
+MAX_CHUNK_BYTES = 64 * 2**20
+MAX_NAME_BYTES = 4096  # of a text attribute
+MAX_UNPACKED = 1100  # bytes of arrays per byte of the file: a little more than deflate can reach
+
+_GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
+_FILTERS = {_GZIP, _SHUFFLE, _FLETCHER32, _LZF}
+_COMPRESSED_FROM = 4096  # bytes; the index of a packed array costs more than it saves below
+_PACKED_CHUNK_BYTES = 2**20
+
+
+class Hdf5File:
+    """An HDF5 file that is open for reading."""
+
+    def __init__(self, root: Any, size: int) -> None:
+        self._h5py = library("h5py", "minari")
+        self._root = root
+        self._budget = RATIO_FREE_BYTES + MAX_UNPACKED * size
+
+    def group(self, path: str) -> Any:
+        """Return the group at ``path``.
+
+        Raises:
+            CaptureError: not there, or not a group of this file.
+        """
+        found = self._member(path)
+        if not isinstance(found, self._h5py.Group):
+            raise CaptureError(f"{path} is not a group")
+        return found
+
+    def has(self, path: str) -> bool:
+        """Say whether the parent group of ``path`` has a member of its name."""
+        parent, _, name = path.rpartition("/")
+        return name in self.group(parent)
+
+    def array(self, path: str) -> NDArray[Any]:
+        """Return the array at ``path``, checked before it is read.
+
+        Raises:
+            CaptureError: not there, not a plain array of numbers of this file, or too large.
+        """
+        found = self._member(path)
+        try:
+            if not isinstance(found, self._h5py.Dataset):
+                raise CaptureError("not an array")
+            self._check(found)
+            array: NDArray[Any] = np.asarray(found[()], order="C")
+        except CaptureError as error:
+            raise CaptureError(f"{path}: {error}") from error
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def attribute(self, path: str, name: str) -> int | str | None:
+        """Return a whole number or a text that a group carries; ``None`` if it has none.
+
+        Raises:
+            CaptureError: anything else under this name.
+        """
+        attributes = self.group(path).attrs
+        if name not in attributes:
+            return None
+        found = attributes.get_id(name)
+        text = self._h5py.check_string_dtype(found.dtype) is not None
+        if found.shape == () and found.get_storage_size() <= MAX_NAME_BYTES:
+            if text:
+                value = attributes[name]
+                return value if isinstance(value, str) else bytes(value).decode("utf-8")
+            if found.dtype.kind in "iu":
+                return int(attributes[name])
+        raise CaptureError(
+            f"the attribute {name!r} of {path} is {found.dtype}{list(found.shape)}; "
+            "expected one whole number or one short text"
+        )
+
+    def _member(self, path: str) -> Any:
+        found = self._root
+        for part in filter(None, path.split("/")):
+            link = found.get(part, getlink=True) if isinstance(found, self._h5py.Group) else None
+            if link is None:
+                raise CaptureError(f"{path} is missing")
+            if not isinstance(link, self._h5py.HardLink):
+                raise CaptureError(f"{path} is a link; links are not followed")
+            found = found[part]
+        return found
+
+    def _check(self, found: Any) -> None:
+        dtype, shape = found.dtype, found.shape
+        if shape is None or dtype.kind not in DTYPE_KINDS or dtype.itemsize > MAX_ITEM_BYTES:
+            raise CaptureError(f"has dtype {dtype}; expected booleans, integers or floats")
+        if found.external or found.is_virtual:
+            raise CaptureError("its numbers are in other files, which are not read")
+        size = math.prod(shape) * dtype.itemsize
+        plan = found.id.get_create_plist()
+        filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
+        if filters - _FILTERS:
+            raise CaptureError(f"packed by the filters {sorted(filters)}; gzip and lzf are known")
+        chunk = math.prod(found.chunks or (0,)) * dtype.itemsize
+        stored = found.id.get_storage_size()
+        self._budget -= size
+        if (
+            len(shape) > MAX_NDIM
+            or max(size, stored) > MAX_TOTAL_BYTES
+            or chunk > MAX_CHUNK_BYTES
+            or looks_like_bomb(size, stored)
+            or self._budget < 0
+        ):
+            raise CaptureError(
+                f"declares {dtype}{list(shape)}, {size} bytes, in {stored} bytes of the file; "
+                "that is more than is unpacked"
+            )
+
+
+@contextlib.contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Say where, and turn every way in which the HDF5 library gives up into one error."""
+    try:
+        yield
+    except CaptureError as error:
+        raise CaptureError(f"{where}: {error}") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        raise CaptureError(f"{where}: not sound HDF5 ({error})") from error
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Hdf5File]:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        CaptureError: h5py is not installed, or the file is missing, a link, or no HDF5.
+    """
+    h5py = library("h5py", "minari")
+    with open_regular(path, MAX_HDF5_BYTES) as raw:
+        with reading(str(path)):
+            root = h5py.File(raw, "r")
+        with root:
+            yield Hdf5File(root, path.stat().st_size)
+
+
+def add_array(group: Any, name: str, array: NDArray[Any]) -> None:
+    """Write ``array`` into a group, packed unless it is small or would look like a bomb."""
+    if array.nbytes < _COMPRESSED_FROM:
+        group.create_dataset(name, data=array)
+        return
+    rows = max(1, min(len(array), _PACKED_CHUNK_BYTES * len(array) // array.nbytes))
+    packing = {"chunks": (rows, *array.shape[1:]), "compression": "gzip", "shuffle": True}
+    found = group.create_dataset(name, data=array, **packing)
+    if array.nbytes > RATIO_FREE_BYTES:
+        group.file.flush()
+        if looks_like_bomb(array.nbytes, found.id.get_storage_size()):
+            del group[name]
+            group.create_dataset(name, data=array)
