@@ -34,19 +34,26 @@ def any_bits(rng, dtype, shape):
 
 
 @st.composite
-def replay_samples(draw, agent=None, episode=None):
+def row_layouts(draw):
+    """What rows of one capture share: observations (key -> shape, dtype), and having a mask."""
+    keys = draw(st.lists(plain_keys, min_size=1, max_size=3, unique=True))
+    shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+    return {key: (draw(shapes), draw(st.sampled_from(DTYPES))) for key in keys}, draw(st.booleans())
+
+
+@st.composite
+def replay_samples(draw, agent=None, episode=None, layout=None):
     """Any sample the format can hold, without metrics."""
+    columns, masked = draw(row_layouts()) if layout is None else layout
     rows, width = draw(st.integers(1, 6)), len(LOOKUP)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     observations, final = {}, {}
-    for key in draw(st.lists(plain_keys, min_size=1, max_size=3, unique=True)):
-        shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
-        dtype = draw(st.sampled_from(DTYPES))
+    for key, (shape, dtype) in columns.items():
         observations[key] = any_bits(rng, dtype, (rows, *shape))
         final[key] = any_bits(rng, dtype, shape)
     mask = None
     actions = rng.integers(0, width, rows)
-    if draw(st.booleans()):
+    if masked:
         mask = rng.integers(0, 2, (rows, width), np.int8)
         mask[np.arange(rows), actions] = 1
     died = draw(st.booleans())

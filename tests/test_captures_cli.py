@@ -50,3 +50,15 @@ def test_filter(days, tmp_path):
     assert said == (
         "condition 'retrun > 0', character 1: unknown name 'retrun'; did you mean 'return'?"
     )
+
+
+def test_merge(days, tmp_path):
+    CaptureWriter(tmp_path / "more").write_episode([life("ben", 2)])
+    out = tmp_path / "out"
+    ran = townlet("captures", "merge", days, tmp_path / "more", "--output", out, "--prefix", "all")
+    assert ran.code == 0
+    assert ran.out == f"7 samples, 41 rows -> {out}/all_manifest.json\n"
+    assert [s.meta.episode_id for s in load_capture(out)] == [0, 0, 1, 1, 2, 2, 3]
+    ran = townlet("captures", "merge", days, tmp_path / "more", "--output", days, "--prefix", "x")
+    assert ran.code == 1
+    assert "inputs are never changed" in ran.err.splitlines()[-1]

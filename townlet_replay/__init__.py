@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from townlet_replay.sample import ReplaySample
     from townlet_replay.tools.derived import write_capture
     from townlet_replay.tools.filtering import filter_capture
+    from townlet_replay.tools.merging import merge_captures
     from townlet_replay.tools.slicing import slice_capture
     from townlet_replay.training.harness import TrainingHarness
     from townlet_replay.training.rollout_buffer import RolloutBuffer
@@ -35,6 +36,7 @@ __all__ = [
     "filter_capture",
     "frames_to_replay_sample",
     "load_capture",
+    "merge_captures",
     "slice_capture",
     "write_capture",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "filter_capture": "townlet_replay.tools.filtering",
     "frames_to_replay_sample": "townlet_replay.frames",
     "load_capture": "townlet_replay.manifest",
+    "merge_captures": "townlet_replay.tools.merging",
     "slice_capture": "townlet_replay.tools.slicing",
     "write_capture": "townlet_replay.tools.derived",
 }

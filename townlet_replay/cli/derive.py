@@ -1,4 +1,4 @@
-"""``townlet captures slice`` and ``filter``: captures made of a capture."""
+"""``townlet captures slice``, ``filter``, ``merge``: captures made of captures."""
 
 from __future__ import annotations
 
@@ -83,6 +83,31 @@ def filter_command(
     report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
 
 
+def merge_command(
+    captures: Annotated[
+        list[Path], typer.Argument(help="Directories of captures, or their manifests.")
+    ],
+    output: Output,
+    prefix: Prefix = "rollout_sample",
+    compress: Compress = True,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the samples of several captures into one.
+
+    Example: townlet captures merge captures/monday captures/tuesday --output captures/both
+    """
+    from townlet_replay.cli.console import bar
+    from townlet_replay.manifest import load_capture
+    from townlet_replay.tools.merging import merge_captures
+
+    found = [load_capture(capture) for capture in captures]
+    agents = [{entry.agent_id for entry in capture.manifest.samples} for capture in found]
+    with bar("looking", sum(map(len, agents))) as progress:
+        derived = merge_captures(found, progress.advance)
+    report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
+
+
 def write(derived: Derived, output: Path, prefix: str, compress: bool, overwrite: bool) -> Capture:
     """Write a derived capture under a bar."""
     from townlet_replay.cli.console import bar
@@ -118,5 +143,9 @@ def report(capture: Capture, *, as_json: bool) -> None:
         typer.echo("{samples} samples, {rows} rows -> {manifest}".format(**found))
 
 
-TOOLS: dict[str, Callable[..., None]] = {"slice": slice_command, "filter": filter_command}
+TOOLS: dict[str, Callable[..., None]] = {
+    "slice": slice_command,
+    "filter": filter_command,
+    "merge": merge_command,
+}
 """Commands by name."""
