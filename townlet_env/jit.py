@@ -119,7 +119,7 @@ class _CompileListener(event.Listener):  # type: ignore[misc]
 
     def on_start(self, event: event.Event) -> None:
         """Speak up for a kernel of ours."""
-        package = event.data["dispatcher"].py_func.__module__.partition(".")[0]
+        package = (event.data["dispatcher"].py_func.__module__ or "").partition(".")[0]
         if package in ("townlet_env", "townlet_replay") and not self.said:
             self.said = True
             once = "once per version" if CACHE_DIR else "at every start"

@@ -33,14 +33,14 @@ from townlet_env.sim.kernels.lives import end_lives
 from townlet_env.sim.kernels.movement import move_residents
 from townlet_env.sim.kernels.needs import decay_needs
 from townlet_env.sim.kernels.observe_features import observe_features
-from townlet_env.sim.kernels.observe_map import mark_reserved, observe_map
+from townlet_env.sim.kernels.observe_map import observe_map
 from townlet_env.sim.kernels.observe_mask import observe_mask
 from townlet_env.sim.kernels.orders import take_orders
 from townlet_env.sim.kernels.perturb import perturb_town
 from townlet_env.sim.kernels.queues import join_queues, serve_queues
 from townlet_env.sim.kernels.rewards import score
 from townlet_env.sim.kernels.ties import update_ties
-from townlet_env.sim.places import OBJECT, OCCUPANT_SHIFT, RESERVED, WALL
+from townlet_env.sim.places import OBJECT, OCCUPANT_SHIFT, WALL
 
 TOLERANCE = 4e-6  # float32 against float64
 
@@ -80,8 +80,7 @@ def assert_grid_fits(stage: Stage) -> None:
     for x, y in ground.walls:
         expected[y + RADIUS, x + RADIUS] = WALL
     for thing in town.things:
-        used = thing.user is not None or thing.holder is not None
-        expected[thing.y + RADIUS, thing.x + RADIUS] = OBJECT | (RESERVED if used else 0)
+        expected[thing.y + RADIUS, thing.x + RADIUS] = OBJECT
     for i, person in enumerate(town.people):
         if person.alive:
             expected[person.y + RADIUS, person.x + RADIUS] |= (i + 1) << OCCUPANT_SHIFT
@@ -229,7 +228,6 @@ def test_lives(stage):
     town, tick = stage.town(), stage.tick()
     naive_lives.end_lives(town, tick)
     end_lives(stage.world, stage.outcome, stage.rules, stage.grid)
-    mark_reserved(stage.world, stage.grid)
     assert_equal_state(stage, town, tick)
     assert_grid_fits(stage)
 
@@ -256,9 +254,7 @@ def test_clock(stage):
 @given(stages())
 def test_maps(stage):
     maps = np.full((len(stage.orders), 4, 11, 11), 7, np.uint8)
-    stage.grid[:] = stage.grid & ~np.uint16(RESERVED)  # the kernel brings it up to date
-    ways = stage.scenario.plan.ways
-    observe_map(stage.world, stage.rules, stage.grid, ways, maps)
+    observe_map(stage.world, stage.rules, stage.scenario.plan.ways, maps)
     np.testing.assert_array_equal(maps, naive_map.observe_map(stage.town()))
     assert_grid_fits(stage)
 

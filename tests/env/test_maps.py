@@ -23,7 +23,7 @@ def test_the_channels_have_the_names_that_the_twin_draws_by():
 @given(stages())
 def test_full_maps(stage):
     maps = np.full((len(stage.orders), 12, 11, 11), 7, np.uint8)
-    observe_map(stage.world, stage.rules, stage.grid, stage.scenario.plan.ways, maps)
+    observe_map(stage.world, stage.rules, stage.scenario.plan.ways, maps)
     expected = naive_map.observe_map(stage.town(), 12)
     for c, name in enumerate(naive_map.NAMES):
         np.testing.assert_array_equal(maps[:, c], expected[:, c], err_msg=name)

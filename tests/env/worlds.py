@@ -23,7 +23,6 @@ from townlet_env.config.load import Source, configs_dir, validate
 from townlet_env.config.safe_yaml import read_yaml
 from townlet_env.config.schema import TownConfig
 from townlet_env.sim.ids import NONE
-from townlet_env.sim.kernels.observe_map import mark_reserved
 from townlet_env.sim.kernels.observe_mask import observe_mask
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.snapshot import restore_grid
@@ -80,7 +79,6 @@ class Stage:
         self.mask = np.zeros((len(plan.names.residents), len(plan.names.actions)), np.int8)
         self.orders = np.zeros(len(self.mask), np.int32)
         restore_grid(plan, self.world, self.grid)
-        mark_reserved(self.world, self.grid)
         observe_mask(self.world, self.rules, plan.ways, self.mask)
 
     def __repr__(self) -> str:

@@ -224,4 +224,4 @@ class WorldBatch:
 
     def _open(self, which: npt.NDArray[np.int64], *, fresh: bool) -> None:
         worlds, _, rules = self._tables
-        open_worlds(worlds, rules, self.grids, self.plan.ways, self.views, which, fresh)
+        open_worlds(worlds, rules, self.plan.ways, self.views, which, fresh)

@@ -1,7 +1,7 @@
 """Questions about cells and objects that several rules ask.
 
-A grid word holds one cell: bit 0 wall, bit 1 object, bit 2 reserved or in use, and the resident
-standing there plus one in the high byte. The grid is padded with wall by the view radius, so that a
+A grid word holds one cell: bit 0 wall, bit 1 object, and the resident standing there plus one in
+the high byte. The grid is padded with wall by the view radius, so that a
 window never leaves it.
 """
 
@@ -13,10 +13,9 @@ from townlet_env.sim.ids import NONE
 from townlet_env.sim.rules import Rules
 from townlet_env.sim.state import Grid, Ways, World
 
-WALL_BIT, OBJECT_BIT, RESERVED_BIT = 0, 1, 2
+WALL_BIT, OBJECT_BIT = 0, 1
 WALL = 1 << WALL_BIT
 OBJECT = 1 << OBJECT_BIT
-RESERVED = 1 << RESERVED_BIT
 OCCUPANT_SHIFT = 8
 UNREACHABLE = 65535
 
@@ -102,12 +101,11 @@ def step_towards(world: World, grid: Grid, ways: Ways, i: int, o: int) -> int:
     if all are blocked by residents, the first.
     """
     x, y = int(world.x[i]), int(world.y[i])
-    here = int(ways.steps[y, x, o])
+    nearer = int(ways.nearer[y, x, o])
     blocked = NONE
     for d in range(4):
-        nx, ny = x + DX[d], y + DY[d]
-        if is_floor(grid, nx, ny) and int(ways.steps[ny, nx, o]) < here:
-            if occupant(grid, nx, ny) == NONE:
+        if nearer >> d & 1:
+            if occupant(grid, x + DX[d], y + DY[d]) == NONE:
                 return d
             if blocked == NONE:
                 blocked = d

@@ -178,9 +178,11 @@ class Ways(NamedTuple):
     """What is where, by cell; H rows, W columns, M objects, K kinds, A actions; C-contiguous."""
 
     steps: npt.NDArray[np.uint16]  # (H, W, M) steps to the reach of every object
+    nearer: npt.NDArray[np.uint8]  # (H, W, M) bit d: a step in direction d leads nearer to it
     nearest: npt.NDArray[np.int16]  # (H, W, K) object with the shortest path, or NONE
     near: npt.NDArray[np.int16]  # (H, W, K) nearest object in queue range, or NONE
     columns: npt.NDArray[np.float32]  # (H, W, K, 3) features dx, dy, distance of the nearest
+    windows: npt.NDArray[np.uint8]  # (H, W, 484) the map of an empty town, four channels
     legal: npt.NDArray[np.int8]  # (H, W, A) wait, moves, approaches and requests without a catch
 
 

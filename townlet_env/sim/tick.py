@@ -54,9 +54,9 @@ def tick(
 
 
 @kernel
-def observe(world: World, rules: Rules, grid: Grid, ways: Ways, views: Views, w: int) -> None:
+def observe(world: World, rules: Rules, ways: Ways, views: Views, w: int) -> None:
     """Write what the residents of world ``w`` see and may do now (rules 3.13)."""
-    observe_map(world, rules, grid, ways, views.map[w])
+    observe_map(world, rules, ways, views.map[w])
     observe_features(world, rules, ways, views.features[w])
     observe_mask(world, rules, ways, views.action_mask[w])
 
@@ -85,14 +85,13 @@ def step_worlds(
     for w in range(worlds.shape[0]):
         mask = views.action_mask[w]
         tick(worlds[w], outcomes[w], rules[0], orders[w], mask, grids[w], ways)
-        observe(worlds[w], rules[0], grids[w], ways, views, w)
+        observe(worlds[w], rules[0], ways, views, w)
 
 
 @kernel
 def open_worlds(
     worlds: Records,
     rules: Records,
-    grids: npt.NDArray[np.uint16],
     ways: Ways,
     views: Views,
     which: npt.NDArray[np.int64],
@@ -105,4 +104,4 @@ def open_worlds(
             draw_personalities(world, rules[0])
             for i in range(world.n_residents):
                 world.potential[i] = potential(world, rules[0], i)
-        observe(world, rules[0], grids[w], ways, views, w)
+        observe(world, rules[0], ways, views, w)

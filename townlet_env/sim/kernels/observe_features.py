@@ -47,12 +47,16 @@ def observe_features(
     features: npt.NDArray[np.float32],
 ) -> None:
     """Write the (N, F) features of every resident; those not in town are zeros."""
+    people = np.empty(world.kind.shape[0], np.float32)
+    units = np.empty(world.kind.shape[0], np.float32)
+    see_objects(world, people, units)
     for i in range(world.n_residents):
         row = features[i]
-        for column in range(row.shape[0]):  # `row[:] = 0.0` takes twice as long
-            row[column] = 0.0
         if world.alive[i] == 0:
+            row[:] = 0.0
             continue
+        for column in range(AT_KINDS):  # the rest is always written
+            row[column] = 0.0
         see_self(world, i, row)
         see_clock(world, rules, i, row)
         see_job(world, i, row)
@@ -60,9 +64,12 @@ def observe_features(
         see_town(world, row)
         see_ties(world, rules, i, row)
         see_neighbour(world, i, row)
-        see_meet(world, ways, i, row)
+        see_meet(world, ways.steps, i, row)
         see_danger(world, rules, i, row)
-        see_kinds(world, rules, ways, i, row)
+        y, x = int(world.y[i]), int(world.x[i])
+        see_kinds(ways.nearest[y, x], ways.columns[y, x], people, units, row)
+        if world.power == 0 or world.water == 0:
+            lose_kinds(world, rules, row)
 
 
 @kernel
@@ -194,10 +201,10 @@ def see_tie(world: World, i: int, j: int, row: Row, at: int) -> None:
     if j == NONE:
         return
     dx, dy = int(world.x[j]) - int(world.x[i]), int(world.y[j]) - int(world.y[i])
-    cells = max(abs(dx) + abs(dy), 1)
+    cells = np.float32(max(abs(dx) + abs(dy), 1))
     row[at] = 1.0
-    row[at + 1] = dx / cells
-    row[at + 2] = dy / cells
+    row[at + 1] = np.float32(dx) / cells
+    row[at + 2] = np.float32(dy) / cells
     row[at + 3] = world.trust[i, j]
     row[at + 4] = world.familiarity[i, j]
     row[at + 5] = world.rivalry[i, j]
@@ -217,7 +224,7 @@ def see_neighbour(world: World, i: int, row: Row) -> None:
 
 
 @kernel
-def see_meet(world: World, ways: Ways, i: int, row: Row) -> None:
+def see_meet(world: World, all_steps: npt.NDArray[np.uint16], i: int, row: Row) -> None:
     """Whether and where one is expected."""
     row[AT_MEET + 3] = 1.0
     if world.meet_with[i] == NONE:
@@ -226,7 +233,7 @@ def see_meet(world: World, ways: Ways, i: int, row: Row) -> None:
     dx = int(world.object_x[o]) - int(world.x[i])
     dy = int(world.object_y[o]) - int(world.y[i])
     cells = max(abs(dx) + abs(dy), 1)
-    steps = int(ways.steps[world.y[i], world.x[i], o])
+    steps = int(all_steps[world.y[i], world.x[i], o])
     row[AT_MEET] = 1.0
     row[AT_MEET + 1] = dx / cells
     row[AT_MEET + 2] = dy / cells
@@ -242,22 +249,47 @@ def see_danger(world: World, rules: Rules, i: int, row: Row) -> None:
 
 
 @kernel
-def see_kinds(world: World, rules: Rules, ways: Ways, i: int, row: Row) -> None:
-    """Where the nearest usable object of each kind is, how long its line, how full its stock."""
-    nearest = ways.nearest[world.y[i], world.x[i]]
-    columns = ways.columns[world.y[i], world.x[i]]
-    for kind in range(rules.n_kinds):
+def see_objects(world: World, people: Row, units: Row) -> None:
+    """Write how long the line of every object is and how full its stock, as features, once for all.
+
+    Rows behind the last object are written too and never read: a loop of fixed length is what the
+    compiler turns into vector instructions.
+    """
+    one, four = np.float32(1.0), np.float32(4.0)
+    for o in range(people.shape[0]):
+        taken = (world.user[o] != NONE) | (world.holder[o] != NONE)
+        count = np.float32(world.queue_length[o]) + np.float32(taken)
+        people[o] = count / (count + one)
+    for o in range(units.shape[0]):
+        count = np.float32(world.stock[o])
+        units[o] = count / (count + four)
+
+
+@kernel
+def see_kinds(
+    nearest: npt.NDArray[np.int16],
+    columns: npt.NDArray[np.float32],
+    people: Row,
+    units: Row,
+    row: Row,
+) -> None:
+    """Where the nearest object of each kind is, how long its line, how full its stock."""
+    for kind in range(nearest.shape[0]):
         at = AT_KINDS + kind * KIND_COLUMNS
-        o = nearest[kind]
-        if o == NONE or not kind_is_usable(world, rules, kind):
-            row[at + 2] = 1.0
-            continue
         row[at] = columns[kind, 0]
         row[at + 1] = columns[kind, 1]
         row[at + 2] = columns[kind, 2]
-        people = int(world.queue_length[o])
-        people += world.user[o] != NONE or world.holder[o] != NONE
-        if people > 0:
-            row[at + 3] = squash(people, 1.0)
-        if world.stock[o] > 0:
-            row[at + 4] = squash(world.stock[o], 4.0)
+        o = int(nearest[kind])
+        row[at + 3] = people[o] if o != NONE else np.float32(0.0)
+        row[at + 4] = units[o] if o != NONE else np.float32(0.0)
+
+
+@kernel
+def lose_kinds(world: World, rules: Rules, row: Row) -> None:
+    """What is of no use without power or water is as if it was not there."""
+    for kind in range(rules.n_kinds):
+        if not kind_is_usable(world, rules, kind):
+            at = AT_KINDS + kind * KIND_COLUMNS
+            for column in range(KIND_COLUMNS):
+                row[at + column] = 0.0
+            row[at + 2] = 1.0

@@ -23,7 +23,10 @@ def observe_mask(world: World, rules: Rules, ways: Ways, mask: npt.NDArray[np.in
     for i in range(world.n_residents):
         row = mask[i]
         if world.alive[i] != 0 and world.busy_affordance[i] == NONE:
-            mask_free(world, rules, ways, i, row)
+            legal = ways.legal[world.y[i], world.x[i]]
+            for a in range(row.shape[0]):
+                row[a] = legal[a]
+            catch(world, rules, i, row)
             continue
         row[:] = 0
         row[0] = 1
@@ -32,11 +35,8 @@ def observe_mask(world: World, rules: Rules, ways: Ways, mask: npt.NDArray[np.in
 
 
 @kernel
-def mask_free(world: World, rules: Rules, ways: Ways, i: int, row: npt.NDArray[np.int8]) -> None:
-    """Write the legal actions of a resident who is not busy: those of the cell, but for a catch."""
-    legal = ways.legal[world.y[i], world.x[i]]
-    for a in range(rules.n_actions):
-        row[a] = legal[a]
+def catch(world: World, rules: Rules, i: int, row: npt.NDArray[np.int8]) -> None:
+    """Correct the legal actions of a cell by what a resident who is not busy waits for or holds."""
     held = int(world.reserved_object[i])
     if held != NONE or world.queue_object[i] != NONE:
         row[rules.release_action] = 1
