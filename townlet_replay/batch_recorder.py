@@ -22,7 +22,7 @@ from townlet_replay.provenance import versions
 from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
 from townlet_replay.sidecar import CaptureMetadata, SampleMeta
-from townlet_replay.writer import CaptureWriter, WriterSettings
+from townlet_replay.writer import CaptureWriter
 
 Arrays = dict[str, NDArray[Any]]
 Critic = Callable[[Arrays], NDArray[np.float32]]
@@ -75,15 +75,7 @@ class RecordBatch:
         self.towns = towns
         self.critic = critic
         self._metadata = _metadata(towns, self.settings.metadata)
-        self.writer = CaptureWriter(
-            out,
-            WriterSettings(
-                prefix=self.settings.prefix,
-                metadata=self._metadata,
-                compress=self.settings.compress,
-                overwrite=self.settings.overwrite,
-            ),
-        )
+        self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata))
         self._thread = BackgroundWriter(self.writer)
         lanes = towns.num_envs
         self._columns: LaneColumns | None = None

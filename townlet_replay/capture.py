@@ -24,7 +24,7 @@ from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.network import ObservationSpec
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.recorder import RecordReplay
-from townlet_replay.sidecar import Behaviour, CaptureMetadata
+from townlet_replay.sidecar import Behaviour, CaptureMetadata, Mode
 
 Watch = Callable[[int], None]
 
@@ -44,7 +44,7 @@ class CaptureSettings(BaseModel):
     )
     agents: tuple[str, ...] | None = Field(None, description="keep only these residents' samples")
     prefix: str = "rollout_sample"
-    mode: str = "full"
+    mode: Mode = "full"
     compress: bool = True
     overwrite: bool = False
 

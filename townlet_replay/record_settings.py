@@ -6,21 +6,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import first_problem
-from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata
-from townlet_replay.writer import DEFAULT_PREFIX
-
-MODES = ("full",)
+from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata, Mode
+from townlet_replay.writer import DEFAULT_PREFIX, WriterSettings
 
 
 class RecordSettings(BaseModel):
     """The settings of :class:`~townlet_replay.recorder.RecordReplay`.
 
-    ``mode`` is ``"full"``. ``prefix`` begins every file name. ``behaviour`` says who acts, for all
-    agents or by agent id: ``"policy"``, ``"script"`` (certain: log-prob 0), ``"script_eps"``,
-    ``"mixed"``, ``"unknown"`` (log-prob NaN), or a ``Behaviour``; left out, it is ``"policy"``
-    where log-probs were attached and else ``"unknown"``. ``agents``: only samples of these ids are
-    written, or of all. ``tags`` go to every sample.
-    ``metadata`` wins over what the environment says of itself. ``compress`` deflates the arrays.
+    ``mode`` is ``"full"``, arrays that NumPy alone reads, or ``"packed"``, fewer bytes.
+    ``prefix`` begins every file name. ``behaviour`` says who acts, for all agents or by agent id:
+    ``"policy"``, ``"script"`` (certain: log-prob 0), ``"script_eps"``, ``"mixed"``, ``"unknown"``
+    (log-prob NaN), or a ``Behaviour``; left out, it is ``"policy"`` where log-probs were attached
+    and else ``"unknown"``. ``agents``: only samples of these ids are written, or of all. ``tags``
+    go to every sample. ``metadata`` wins over what the environment says of itself. ``compress``
+    deflates the arrays of mode ``"full"``; packed ones always are.
     A capture with the same prefix is refused, or with ``overwrite`` replaced once the first new
     episode is complete. With ``background`` finished episodes are written in a thread of their
     own; they are on disk when ``flush`` or ``close`` returns, and at most 64 MiB of them wait.
@@ -28,7 +27,7 @@ class RecordSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: str = "full"
+    mode: Mode = "full"
     prefix: str = DEFAULT_PREFIX
     behaviour: Behaviour | BehaviourKind | dict[str, Behaviour | BehaviourKind] | None = None
     agents: tuple[str, ...] | None = None
@@ -37,6 +36,10 @@ class RecordSettings(BaseModel):
     compress: bool = True
     overwrite: bool = False
     background: bool = False
+
+    def writer_settings(self, metadata: CaptureMetadata) -> WriterSettings:
+        """Return how the files are written, with this metadata of the capture as a whole."""
+        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, self.mode)
 
     def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
         """Return who chose the actions of an agent."""
@@ -54,15 +57,9 @@ def read_settings(settings: dict[str, object]) -> RecordSettings:
     """Check keyword arguments.
 
     Raises:
-        CaptureError: an unknown setting, a wrong value, or a mode that cannot be recorded.
+        CaptureError: an unknown setting, or a wrong value.
     """
     try:
-        found = RecordSettings.model_validate(settings)
+        return RecordSettings.model_validate(settings)
     except ValidationError as error:
         raise CaptureError(f"settings of the recording: {first_problem(error)}") from error
-    if found.mode not in MODES:
-        raise CaptureError(
-            f"mode {found.mode!r} is not recorded by this version; choose one of: "
-            f"{', '.join(MODES)}"
-        )
-    return found

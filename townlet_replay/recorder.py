@@ -22,7 +22,7 @@ from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 from townlet_replay.spaces import ActionFormat, action_format
-from townlet_replay.writer import CaptureWriter, WriterSettings
+from townlet_replay.writer import CaptureWriter
 
 
 class Critic(Protocol):
@@ -82,15 +82,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.names = names_of(env) if names is None else names
         self.capture_metadata = metadata_of(env, self.settings.metadata)
         self._decider = decider_of(env)
-        self.writer = CaptureWriter(
-            out,
-            WriterSettings(
-                prefix=self.settings.prefix,
-                metadata=self.capture_metadata,
-                compress=self.settings.compress,
-                overwrite=self.settings.overwrite,
-            ),
-        )
+        self.writer = CaptureWriter(out, self.settings.writer_settings(self.capture_metadata))
         self._thread = BackgroundWriter(self.writer) if self.settings.background else None
         self._episode: OpenEpisode | None = None
         self._finished = False  # the last episode came to its end

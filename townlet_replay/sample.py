@@ -15,8 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.npz import DTYPE_KINDS, MAX_ITEM_BYTES, decode_npz, encode_npz
-from townlet_replay.sidecar import SampleMeta
+from townlet_replay.npz import (
+    DTYPE_KINDS,
+    MAX_ITEM_BYTES,
+    decode_npz,
+    encode_npz,
+)
+from townlet_replay.packed_file import PACKED, decode_packed, encode_packed
+from townlet_replay.sidecar import SCHEMA_VERSION, Mode, SampleMeta
 
 OBSERVATION_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FINAL = "final_"
@@ -41,7 +47,7 @@ EXTRA_ARRAYS: dict[str, type[np.generic] | None] = {
     "illegal_actions": np.bool_,  # (T,) the mask forbade the action; the environment decided
     "final_action_mask": np.int8,  # (A,)
 }
-RESERVED = {"action_mask", "actions", *ROW_ARRAYS, *EXTRA_ARRAYS}
+RESERVED = {PACKED, "action_mask", "actions", *ROW_ARRAYS, *EXTRA_ARRAYS}
 
 MAX_DISCRETE_LOG_PROB = 1e-4  # rounding of float32 may leave a probability just above 1
 
@@ -273,13 +279,21 @@ def arrays_of(sample: ReplaySample) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def encode_sample(sample: ReplaySample, *, compress: bool) -> bytes:
+def encode_sample(sample: ReplaySample, *, compress: bool, mode: Mode = "full") -> bytes:
     """Return the NPZ file of ``sample``: the same arrays always give the same bytes.
+
+    Args:
+        sample: any.
+        compress: deflate the arrays of mode ``full``; packed ones always are.
+        mode: ``packed`` writes one array of bytes instead of them all, unless it would shrink so
+            far that :func:`decode_sample` took it for a bomb.
 
     Raises:
         CaptureError: more than 2 GiB of arrays.
     """
-    return encode_npz(arrays_of(sample), compress=compress)
+    arrays = arrays_of(sample)
+    packed = encode_packed(arrays) if mode == "packed" else None
+    return encode_npz(arrays, compress=compress) if packed is None else packed
 
 
 def decode_sample(data: bytes, meta: SampleMeta, where: str) -> ReplaySample:
@@ -294,7 +308,10 @@ def decode_sample(data: bytes, meta: SampleMeta, where: str) -> ReplaySample:
         CaptureError: the archive is unsafe or damaged, an array is missing or unknown, or the
             arrays contradict each other or the sidecar.
     """
-    return build_sample(decode_npz(data, where), meta, where)
+    arrays = decode_npz(data, where)
+    if PACKED in arrays:
+        arrays = decode_packed(arrays, len(data), where)
+    return build_sample(arrays, meta, where)
 
 
 def build_sample(arrays: Mapping[str, NDArray[Any]], meta: SampleMeta, where: str) -> ReplaySample:
@@ -337,10 +354,10 @@ def build_sample(arrays: Mapping[str, NDArray[Any]], meta: SampleMeta, where: st
 
 
 def same_sample(one: ReplaySample, other: ReplaySample) -> bool:
-    """Say whether two samples hold the same bits, names and sidecar (digests of files aside)."""
+    """Say whether two samples hold the same bits, names and sidecar, however they are written."""
     left, right = arrays_of(one), arrays_of(other)
     return (
-        replace_digests(one.meta) == replace_digests(other.meta)
+        written_as(one.meta, "full") == written_as(other.meta, "full")
         and left.keys() == right.keys()
         and all(
             left[name].dtype == right[name].dtype
@@ -351,9 +368,10 @@ def same_sample(one: ReplaySample, other: ReplaySample) -> bool:
     )
 
 
-def replace_digests(meta: SampleMeta, **digests: str) -> SampleMeta:
-    """Return ``meta`` with these digests instead of its own."""
-    return meta.model_copy(update={"digests": digests})
+def written_as(meta: SampleMeta, mode: Mode, **digests: str) -> SampleMeta:
+    """Return ``meta`` as the sidecar of a file written in ``mode`` with these digests."""
+    changes = {"schema_version": SCHEMA_VERSION, "mode": mode, "digests": digests}
+    return meta.model_copy(update=changes)
 
 
 def with_meta(sample: ReplaySample, **changes: object) -> ReplaySample:

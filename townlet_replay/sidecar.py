@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import check_json, first_problem
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"  # that is written
+READABLE_VERSIONS = ("1.0", SCHEMA_VERSION)
 
 _ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
 
+Mode = Literal["full", "packed"]
 BehaviourKind = Literal["policy", "script", "script_eps", "mixed", "unknown"]
 
 
@@ -107,6 +109,7 @@ class SampleMeta(_Document):
     """The sidecar of one sample."""
 
     schema_version: str = SCHEMA_VERSION
+    mode: Mode = Field(default="full", description="how the arrays are written")
     agent_id: str
     episode_id: int = Field(ge=0)
     feature_names: tuple[str, ...] | None = None
@@ -165,8 +168,9 @@ def check_schema_version(value: JsonValue, where: str) -> None:
     if not isinstance(value, dict):
         raise CaptureError(f"{where}: expected a JSON object, found {type(value).__name__}")
     version = value.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(repr, READABLE_VERSIONS))
         raise CaptureError(
-            f"{where}: schema_version is {version!r:.40}, this Townlet reads {SCHEMA_VERSION!r}; "
+            f"{where}: schema_version is {version!r:.40}, this Townlet reads {known}; "
             "use the Townlet that wrote the capture, or record it again"
         )

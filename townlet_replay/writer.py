@@ -28,8 +28,8 @@ from townlet_replay.safe_files import (
     to_json,
     write_files,
 )
-from townlet_replay.sample import ReplaySample, encode_sample, replace_digests
-from townlet_replay.sidecar import CaptureMetadata, SampleMetrics
+from townlet_replay.sample import ReplaySample, encode_sample, written_as
+from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics
 
 DEFAULT_PREFIX = "rollout_sample"
 
@@ -44,6 +44,7 @@ class WriterSettings(NamedTuple):
     metadata: CaptureMetadata = CaptureMetadata()  # of the capture as a whole
     compress: bool = True
     overwrite: bool = False  # an older capture goes when the first new episode is complete
+    mode: Mode = "full"
 
 
 class CaptureWriter:
@@ -148,8 +149,9 @@ class CaptureWriter:
                 f"sample of agent {sample.meta.agent_id!r}, episode {sample.meta.episode_id}: has "
                 "no metrics; add them with sample_metrics before it is written"
             )
-        arrays = encode_sample(sample, compress=self.settings.compress)
-        sidecar = to_json(replace_digests(sample.meta, npz=sha256_of(arrays)))
+        mode = self.settings.mode
+        arrays = encode_sample(sample, compress=self.settings.compress, mode=mode)
+        sidecar = to_json(written_as(sample.meta, mode, npz=sha256_of(arrays)))
         entry = ManifestEntry(
             sample=f"{stem}.npz",
             meta=f"{stem}.json",

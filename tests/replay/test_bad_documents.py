@@ -54,8 +54,10 @@ def test_hostile_json(capture, name, kind):
 
 def test_the_version_is_named(capture):
     text = (capture / MANIFEST).read_text()
-    (capture / MANIFEST).write_text(text.replace('"1.0"', '"1.1"'))
-    with pytest.raises(CaptureError, match=r"schema_version is '1.1', this Townlet reads '1.0'"):
+    (capture / MANIFEST).write_text(text.replace('"1.1"', '"1.9"'))
+    with pytest.raises(
+        CaptureError, match=r"schema_version is '1.9', this Townlet reads '1.0' and '1.1'"
+    ):
         load_capture(capture)
 
 

@@ -12,7 +12,7 @@ from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.vector import TownletVectorEnv
 from townlet_replay import PolicyRuntime, RecordBatch, RecordReplay, load_capture
 from townlet_replay.errors import CaptureError
-from townlet_replay.sample import arrays_of
+from townlet_replay.sample import arrays_of, same_sample
 
 SCENARIO, WORLDS, SEED = "queue_conflict", 3, 20
 
@@ -38,6 +38,15 @@ def record_batch(config, out, ticks, *, details, **settings):
             recorder.step(actions)
             taken.append((actions.reshape(WORLDS, -1), numbers.reshape(WORLDS, -1), over))
     return load_capture(out), taken
+
+
+def test_a_packed_batch_holds_the_same_samples(tmp_path):
+    config = load_scenario(SCENARIO, MORTAL)
+    full, _ = record_batch(config, tmp_path / "full", 30, details=True)
+    packed, _ = record_batch(config, tmp_path / "packed", 30, details=True, mode="packed")
+    assert {sample.meta.mode for sample in packed} == {"packed"}
+    for one, other in zip(full, packed, strict=True):
+        assert same_sample(one, other)
 
 
 def record_alone(config, out, taken, w, *, details):

@@ -53,5 +53,7 @@ def test_a_newer_version_is_refused_by_its_name(tmp_path):
     for file in source.iterdir():
         text = file.read_bytes().replace(b'"schema_version": "1.0"', b'"schema_version": "7.3"')
         (tmp_path / file.name).write_bytes(text)
-    with pytest.raises(CaptureError, match=r"schema_version is '7\.3', this Townlet reads '1\.0'"):
+    with pytest.raises(
+        CaptureError, match=r"schema_version is '7\.3', this Townlet reads '1\.0' and '1\.1'"
+    ):
         load_capture(tmp_path)

@@ -237,7 +237,7 @@ def test_wrong_annotations(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mode": "packed"}, "mode 'packed' is not recorded by this version; choose one of: full"),
+        ({"mode": "light"}, "mode: Input should be 'full' or 'packed', found 'light'"),
         ({"behaviour": "robot"}, "settings of the recording: behaviour"),
         ({"prefix": "../x"}, "cannot begin a file name"),
         ({"colour": "red"}, "colour: Extra inputs"),

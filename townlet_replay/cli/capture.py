@@ -31,7 +31,7 @@ def capture(
         int, typer.Option(min=0, help="Add so many needs-driven residents on free cells.")
     ] = 0,
     prefix: Annotated[str, typer.Option(help="What file names begin with.")] = "rollout_sample",
-    mode: Annotated[str, typer.Option(help="Weight of the capture: full.")] = "full",
+    mode: Annotated[str, typer.Option(help="How arrays are kept: full, packed.")] = "full",
     compress: Annotated[bool, typer.Option("--compress/--no-compress", help="Zip arrays.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a capture of the same prefix.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
