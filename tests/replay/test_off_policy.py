@@ -210,8 +210,7 @@ def test_a_demonstration_pulls_towards_what_was_shown():
     ppo = PPOConfig(target_kl=None, minibatch_size=64, learning_rate=3e-3)
     for weight, closer in ((0.0, False), (2.0, True)):
         learner = copy.deepcopy(network)
-        demonstration = Demonstration(learner, shown, 64, np.random.default_rng(1))
-        demonstration.weight = weight
+        demonstration = Demonstration(learner, shown, 64, np.random.default_rng(1), weight)
         aim = Aim(rollout.old_log_probs, estimate(rollout, ppo), auxiliary=demonstration)
         optimizer, rng = make_optimizer(learner, ppo), np.random.default_rng(0)
         for _ in range(4):
@@ -223,4 +222,4 @@ def test_a_demonstration_without_a_usable_label_is_refused():
     shown = own_rollout(small_network(), rows=30)
     forbidden = shown._replace(action_mask=np.zeros_like(shown.action_mask))
     with pytest.raises(TrainingError, match="a row whose label the mask allows"):
-        Demonstration(small_network(), forbidden, 8, np.random.default_rng(0))
+        Demonstration(small_network(), forbidden, 8, np.random.default_rng(0), 0.5)

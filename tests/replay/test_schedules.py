@@ -30,7 +30,7 @@ numbers = st.floats(1e-6, 1.0)
 
 @given(numbers, numbers, st.integers(0, 1200))
 def test_linear_has_the_bits_of_stable_baselines3(start, end, done):
-    remaining = Course(0, 1000).remaining(done)
+    remaining = Course("live", 0, 1000).remaining(done)
     assert remaining == 1.0 - done / 1000
     assert Schedule("linear", start, end)(remaining) == LinearSchedule(start, end, 1.0)(remaining)
     assert Schedule("constant", start, end)(remaining) == start
@@ -49,7 +49,7 @@ def test_a_cosine_starts_and_ends_flat():
 
 
 def test_a_run_that_goes_on_begins_its_schedule_where_it_began():
-    course = Course(500, 100)
+    course = Course("live", 500, 100)
     assert (course.goal, course.remaining(500), course.remaining(600)) == (600, 1.0, 0.0)
 
 

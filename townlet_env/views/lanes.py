@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ActionError, ConfigError, nearest
-from townlet_env.policies.crew import Crew, scripted_residents, with_policy
+from townlet_env.policies.crew import Crew, Recollection, scripted_residents, with_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import Verb
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.random import episode_seed
+from townlet_env.sim.snapshot import Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -39,6 +40,16 @@ class LaneStep(NamedTuple):
     active: npt.NDArray[np.bool_]  # (S,) in town when the action was taken; the others are idle
     illegal: npt.NDArray[np.bool_]  # (S,) the order was not legal and became wait
     final: Arrays  # key -> (S, ...) what followed the step, unopened; {} if no lane is done
+
+
+class LanesState(NamedTuple):
+    """All that the future of lanes depends on, besides the actions."""
+
+    snapshot: Snapshot
+    base_seeds: tuple[int, ...]  # (W,) of each world's first episode
+    episodes: tuple[int, ...]  # (W,) opened since
+    over: npt.NDArray[np.bool_]  # (W,)
+    memories: tuple[tuple[Recollection, ...], ...]  # (W,) of the scripted residents
 
 
 class Lanes:
@@ -142,6 +153,28 @@ class Lanes:
             self._episodes[w] += 1
             self._crew.reset(w)
         self.over[list(worlds)] = False
+
+    def get_state(self) -> LanesState:
+        """Return where the worlds stand; no later step changes it."""
+        return LanesState(
+            self.batch.get_state(),
+            tuple(self._base_seeds),
+            tuple(self._episodes),
+            self.over.copy(),
+            tuple(self._crew.get_memory(w) for w in range(self.batch.num_worlds)),
+        )
+
+    def set_state(self, state: LanesState) -> None:
+        """Go on from a state, bit for bit.
+
+        Raises:
+            SnapshotError: It is of another scenario, version or number of worlds.
+        """
+        self.batch.set_state(state.snapshot)
+        self._base_seeds, self._episodes = list(state.base_seeds), list(state.episodes)
+        self.over = state.over.copy()
+        for w, memory in enumerate(state.memories):
+            self._crew.set_memory(memory, w)
 
     @property
     def in_town(self) -> npt.NDArray[np.bool_]:

@@ -32,7 +32,7 @@ from townlet_replay.safe_files import (
 )
 
 SCHEMA_VERSION: Literal[1] = 1
-_NETWORK, _OPTIMIZER = "network.", "optimizer."
+_NETWORK, _OPTIMIZER, _POSITION = "network.", "optimizer.", "position."
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
 _STEP_SETTINGS = ("lr", "betas", "eps", "weight_decay")
 
@@ -49,6 +49,38 @@ class StreamState(_Section):
     inc: str = Field(pattern=r"^[0-9a-f]{1,32}$")
     has_uint32: int
     uinteger: int
+
+    @classmethod
+    def of(cls, rng: np.random.Generator) -> StreamState:
+        """Read the state of a generator.
+
+        Raises:
+            CheckpointError: It is not over PCG64.
+        """
+        state = rng.bit_generator.state
+        if state["bit_generator"] != "PCG64":
+            raise CheckpointError(
+                f"expected a random generator over PCG64 (numpy.random.default_rng), "
+                f"found {state['bit_generator']}"
+            )
+        return cls(
+            bit_generator="PCG64",
+            state=f"{state['state']['state']:x}",
+            inc=f"{state['state']['inc']:x}",
+            has_uint32=state["has_uint32"],
+            uinteger=state["uinteger"],
+        )
+
+    def generator(self) -> np.random.Generator:
+        """Return a generator that goes on from here."""
+        generator = np.random.default_rng(0)
+        generator.bit_generator.state = {
+            "bit_generator": self.bit_generator,
+            "state": {"state": int(self.state, 16), "inc": int(self.inc, 16)},
+            "has_uint32": self.has_uint32,
+            "uinteger": self.uinteger,
+        }
+        return generator
 
 
 class AdamSettings(_Section):
@@ -72,6 +104,9 @@ class CheckpointHeader(_Section):
     optimizer: AdamSettings | None
     rng: StreamState | None
     counters: dict[str, int] = Field(description="updates, agent steps and the like")
+    position: dict[str, JsonValue] | None = Field(
+        default=None, description="where the run stood; what it means is the trainer's business"
+    )
     training: dict[str, JsonValue] = Field(description="how the weights came about; free")
     versions: dict[str, str]
 
@@ -82,6 +117,8 @@ class TrainingState(NamedTuple):
     optimizer: torch.optim.Optimizer | None = None
     rng: np.random.Generator | None = None
     counters: Mapping[str, int] = {}
+    position: Mapping[str, JsonValue] | None = None
+    arrays: Mapping[str, Tensor] = {}  # that belong to the position
 
 
 class Checkpoint(NamedTuple):
@@ -90,6 +127,7 @@ class Checkpoint(NamedTuple):
     network: TownletNetwork
     header: CheckpointHeader
     moments: dict[str, Tensor]  # the optimizer's tensors by "<parameter index>.<name>"
+    arrays: dict[str, Tensor]  # those of ``header.position``
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Give ``optimizer``, built over this network's parameters, its saved state.
@@ -126,14 +164,7 @@ class Checkpoint(NamedTuple):
         saved = self.header.rng
         if saved is None:
             raise CheckpointError("expected a random state in the checkpoint, found none saved")
-        generator = np.random.default_rng(0)
-        generator.bit_generator.state = {
-            "bit_generator": saved.bit_generator,
-            "state": {"state": int(saved.state, 16), "inc": int(saved.inc, 16)},
-            "has_uint32": saved.has_uint32,
-            "uinteger": saved.uinteger,
-        }
-        return generator
+        return saved.generator()
 
 
 def save_checkpoint(
@@ -165,6 +196,7 @@ def save_checkpoint(
     if state.optimizer is not None:
         optimizer, moments = _adam(state.optimizer)
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in moments.items()}
+    tensors |= {_POSITION + name: tensor for name, tensor in state.arrays.items()}
     data = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     )
@@ -177,8 +209,9 @@ def save_checkpoint(
         tensors_file=f"{target.stem}-{digest[:16]}.safetensors",
         tensors_sha256=digest,
         optimizer=optimizer,
-        rng=None if state.rng is None else _stream(state.rng),
+        rng=None if state.rng is None else StreamState.of(state.rng),
         counters=dict(state.counters),
+        position=None if state.position is None else dict(state.position),
         training=dict(training or {}),
         versions={name: version(name) for name in ("townlet", "torch", "numpy")},
     )
@@ -230,7 +263,8 @@ def load_checkpoint(
     network.load_state_dict(weights, assign=True)
     if network.digest != header.weights_digest:
         raise CheckpointError(f"{target}: the weights do not have the digest the header states")
-    return Checkpoint(network, header, _section(tensors, _OPTIMIZER))
+    moments, arrays = _section(tensors, _OPTIMIZER), _section(tensors, _POSITION)
+    return Checkpoint(network, header, moments, arrays)
 
 
 def _json_path(path: str | Path) -> Path:
@@ -340,19 +374,3 @@ def _moments_by_parameter(moments: Mapping[str, Tensor]) -> dict[int, dict[str, 
                 f"found {sorted(entries)}"
             )
     return state
-
-
-def _stream(rng: np.random.Generator) -> StreamState:
-    state = rng.bit_generator.state
-    if state["bit_generator"] != "PCG64":
-        raise CheckpointError(
-            f"expected a random generator over PCG64 (numpy.random.default_rng), "
-            f"found {state['bit_generator']}"
-        )
-    return StreamState(
-        bit_generator="PCG64",
-        state=f"{state['state']['state']:x}",
-        inc=f"{state['state']['inc']:x}",
-        has_uint32=state["has_uint32"],
-        uinteger=state["uinteger"],
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,14 @@ from townlet_replay.policy.fused_kernels import Masks, draw_each
 from townlet_replay.policy.fused_net import CellLists, FusedNetwork, Rows, Workspace
 from townlet_replay.policy.network import Observations, TownletNetwork
 from townlet_replay.policy.runtime import Acts
+
+
+class CountedDraws(NamedTuple):
+    """Where the draws of a :class:`FusedActor` stand."""
+
+    key: int
+    ticks: int
+
 
 _DRAWS = 0x5EED_AC75  # keeps the stream of actions apart from those of the town
 
@@ -41,6 +49,14 @@ class FusedActor:
     def network(self) -> TownletNetwork:
         """The network that acts."""
         return self.fused.network
+
+    def get_state(self) -> CountedDraws:
+        """Return where the draws stand."""
+        return CountedDraws(int(self._key), self.ticks)
+
+    def set_state(self, state: CountedDraws) -> None:
+        """Continue from :meth:`get_state`."""
+        self._key, self.ticks = np.uint64(state.key), state.ticks
 
     def act_batch(self, observations: Observations, mask: NDArray[Any] | None = None) -> Acts:
         """Choose one action per row.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from townlet_replay.sidecar import SampleMetrics
@@ -28,6 +28,11 @@ class Standing:
     steps: int = 0  # rows trained on
     cycle: int = 0  # own captures
     live_steps: int = 0  # agent steps made in the town
+
+    @classmethod
+    def of(cls, counters: Mapping[str, int]) -> Standing:
+        """Read the counters of a checkpoint; those it does not have are 0."""
+        return cls(**{field.name: counters.get(field.name, 0) for field in fields(cls)})
 
 
 class Books:

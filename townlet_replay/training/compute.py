@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from townlet_replay.errors import TrainingError
 from townlet_replay.policy.fused_actor import FusedActor
+from townlet_replay.policy.fused_kernels import Bytes
 from townlet_replay.policy.fused_net import FusedNetwork, refusal
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime
@@ -92,11 +93,25 @@ class Computing:
         self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate
 
     def actor(self, seed: int) -> Actor:
-        """Return who acts in live rollouts."""
+        """Return who acts in live rollouts, after the next ``refresh``."""
         if self._fused is None:
             return PolicyRuntime(self._network, seed=seed)
-        self._fused.refresh()
         return FusedActor(self._fused, seed)
+
+    def refresh(self) -> None:
+        """Let actors see the weights, which others may have changed."""
+        if self._fused is not None:
+            self._fused.refresh()
+
+    @property
+    def reference(self) -> Bytes | None:
+        """The map that fused products are counted from, which their roundings depend on."""
+        return None if self._fused is None else self._fused.reference.copy()
+
+    @reference.setter
+    def reference(self, reference: Bytes | None) -> None:
+        if self._fused is not None and reference is not None:
+            self._fused.reference[:] = reference
 
     def update(
         self, rollout: Rollout, rng: np.random.Generator, aim: Aim | None = None

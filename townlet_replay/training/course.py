@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Course(NamedTuple):
-    """A run as planned, counted in agent steps or cycles."""
+    """A run as planned, counted in agent steps or, with own captures, in cycles."""
 
+    mode: str
     begun: int  # the counter when it began
     length: int
 

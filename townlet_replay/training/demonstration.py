@@ -42,13 +42,19 @@ class Demonstration:
             mask are left out.
         size: Rows per minibatch.
         rng: Draws one permutation per pass.
+        weight: Of the loss.
 
     Raises:
         TrainingError: The rows do not fit the network, or none has a usable label.
     """
 
     def __init__(
-        self, network: TownletNetwork, rollout: Rollout, size: int, rng: np.random.Generator
+        self,
+        network: TownletNetwork,
+        rollout: Rollout,
+        size: int,
+        rng: np.random.Generator,
+        weight: float,
     ) -> None:
         usable = np.flatnonzero(~forbidden_rows(rollout.action_mask, rollout.actions))
         if not len(usable):
@@ -58,12 +64,12 @@ class Demonstration:
         self._size = size
         self._rng = rng
         self._order = self._endless()
-        self.weight = 0.0
+        self._weight = weight
 
     def loss(self) -> Tensor:
         """Return the weighted cross-entropy of the next minibatch."""
         batch = self._batch.rows(next(self._order))
-        return self.weight * imitation_loss(self._network, batch)
+        return self._weight * imitation_loss(self._network, batch)
 
     def _endless(self) -> Iterator[Tensor]:
         while True:

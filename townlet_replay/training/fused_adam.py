@@ -19,8 +19,7 @@ class FusedAdam:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._group = optimizer.param_groups[0]
-        self._parameters: list[torch.nn.Parameter] = self._group["params"]
+        self._parameters: list[torch.nn.Parameter] = optimizer.param_groups[0]["params"]
         self._steps = 0
         self._rows: list[tuple[Floats, Floats, Floats, Floats]] = []
 
@@ -44,7 +43,8 @@ class FusedAdam:
     def step(self, clip_scale: float) -> None:
         """Take one step along the gradients times ``clip_scale``."""
         self._steps += 1
-        beta1, beta2 = self._group["betas"]
+        group = self._optimizer.param_groups[0]  # another object once a state was loaded
+        beta1, beta2 = group["betas"]
         pace = Pace(
             *map(
                 np.float32,
@@ -53,9 +53,9 @@ class FusedAdam:
                     1 - beta1,
                     beta2,
                     1 - beta2,
-                    self._group["lr"] / (1 - beta1**self._steps),
+                    group["lr"] / (1 - beta1**self._steps),
                     math.sqrt(1 - beta2**self._steps),
-                    self._group["eps"],
+                    group["eps"],
                 ),
             )
         )

@@ -6,6 +6,7 @@ One network and one optimizer serve a harness for its whole life, whatever it is
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import torch
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.sim.random import episode_seed
+from townlet_env.sim.state import world_dtype
 from townlet_env.views.lanes import Lanes
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.capture import town_spec
@@ -26,23 +28,26 @@ from townlet_replay.policy.network import ObservationSpec, TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
-from townlet_replay.training.awr import run_awr
-from townlet_replay.training.bc import BCResult, run_bc
+from townlet_replay.training.bc import BCResult
 from townlet_replay.training.books import Books, Standing, Watch
 from townlet_replay.training.compute import Computing
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.course import Course
 from townlet_replay.training.demonstration import Demonstration
+from townlet_replay.training.imitating import clone, imitate_the_better
+from townlet_replay.training.interruption import Interruption
 from townlet_replay.training.judging import intents, judge, samples_of, staleness
-from townlet_replay.training.live import LiveCollector
+from townlet_replay.training.live import LiveCollector, LiveState
 from townlet_replay.training.objectives import MIN_ESS, Objective
 from townlet_replay.training.off_policy import decoupled_aim, vtrace_aim
+from townlet_replay.training.position import Position, pack_position, unpack_position
 from townlet_replay.training.ppo import Aim, estimate
-from townlet_replay.training.records import DataMode, awr_record, bc_record
+from townlet_replay.training.records import DataMode
 from townlet_replay.training.rollout_buffer import RolloutBuffer
 from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
+_LOG = logging.getLogger(__name__)
 # What the updates of a pass aim at; plain PPO at what the rollout says.
 _AIMS = {"decoupled_ppo": decoupled_aim, "vtrace_ppo": vtrace_aim}
 
@@ -84,13 +89,16 @@ class TrainingHarness:
         self.computing = Computing(self.network, config)
         self._rng = np.random.default_rng([config.seed, 1])
         self.standing = Standing()
-        if config.resume is not None:
-            self._resume(config.resume)
+        self._course: Course | None = None  # of the run at hand, or of the one that was cut short
+        self._collector: LiveCollector | None = None
+        self._towns: LiveState | None = None  # where a collector will go on
+        kept_objective = None if config.resume is None else self._resume(config.resume)
         self.runtime = PolicyRuntime(self.network, seed=config.seed)
         self._cloning: BCResult | None = None
         self._books = Books(config, watch, self.standing)
+        self._books.objective = kept_objective
 
-    def _resume(self, path: Path) -> None:
+    def _resume(self, path: Path) -> Objective | None:
         saved = load_checkpoint(path, observation=self.spec, config=self.config.network)
         self.network.load_state_dict(saved.network.state_dict())
         if saved.header.optimizer is not None:
@@ -100,7 +108,24 @@ class TrainingHarness:
             self.optimizer.param_groups[0].update(lr=settings.learning_rate, eps=settings.adam_eps)
         if saved.header.rng is not None:
             self._rng = saved.generator()
-        self.standing = Standing(**saved.header.counters)
+        self.standing = Standing.of(saved.header.counters)
+        if saved.header.position is None:
+            return None
+        position = unpack_position(
+            saved.header.position, saved.arrays, world_dtype(self.plan.capacity)
+        )
+        self._course, self._towns = position.course, position.live
+        self.computing.reference = position.reference
+        return position.objective
+
+    def _set_out(self, mode: str, done: int, length: int) -> Course:
+        """Begin a run at counter ``done``, or finish the one of this mode that was cut short."""
+        course, kept = Course(mode, done, length), self._course
+        if kept is not None and kept.mode == mode and kept.begun <= done < kept.goal:
+            again = kept._replace(length=length)
+            course = again if done < again.goal else course
+        self._course = course
+        return course
 
     def run_ppo(self, dataset: ReplayDataset, epochs: int | None = None) -> TrainingResult:
         """Train on a capture, with the objective that is sound on it.
@@ -112,54 +137,42 @@ class TrainingHarness:
             TrainingError: The objective asked for is unsound on this capture.
             CaptureError: The capture has another vocabulary or feature list than the scenario.
         """
-        objective = self._judge(dataset)
+        self._check_fit(dataset)
+        rows = sum(meta.timesteps for meta in dataset.metas)
+        passes = self.config.epochs if epochs is None else epochs
+        course = self._set_out("replay", self.standing.steps, passes * rows)
+        objective = self._judge(dataset, begun=course.begun < self.standing.steps)
         if objective.name == "bc":
             return self.run_bc(dataset)
         if objective.name == "awr":
             return self.run_awr(dataset)
         if objective.name == "ppo_bc":
             raise TrainingError("objective 'ppo_bc': expected mode mixed, found replay; set mixed")
-        rows = sum(meta.timesteps for meta in dataset.metas)
-        passes = self.config.epochs if epochs is None else epochs
-        course = Course(self.standing.steps, passes * rows)
-        for _ in range(passes):
-            self._replay_epoch(dataset, "replay", course)
-        return self.result()
+        with Interruption() as interruption:
+            while self.standing.steps < course.goal:
+                self._replay_epoch(dataset, "replay", course)
+                interruption.check()
+        return self._arrive()
 
     def run_bc(self, dataset: ReplayDataset) -> TrainingResult:
         """Clone what a capture shows, and fit the value head to its returns."""
         self._check_fit(dataset)
-        samples = samples_of(dataset)
-        before = time.perf_counter()
-        rollout = pack(samples)
-        result = run_bc(
-            self.network, rollout, self.config.bc, self._rng, intent_actions=intents(samples)
-        )
-        seconds = (time.perf_counter() - before) / len(result.epochs)
-        for epoch in result.epochs:
-            self.standing.steps += result.rows
-            progress = self._books.progress("replay", 0, seconds, epoch.learning_rate)
-            self._books.book(
-                bc_record(epoch, result.rows, progress, dataset.baselines(), dataset.metrics)
-            )
+        self._cloning = clone(self.network, dataset, self.config.bc, self._rng, self._books)
         # PPO's moments would push weights that are no longer there.
         self.computing.renew_optimizer()
-        self._cloning = result
-        return self.result()
+        return self._arrive()
 
     def run_awr(self, dataset: ReplayDataset) -> TrainingResult:
         """Imitate a capture, the more the better it turned out; values are fitted first."""
         self._check_fit(dataset)
-        samples = samples_of(dataset)
-        before = time.perf_counter()
-        revalued = lambda: pack([self._revalued(sample) for sample in samples])  # noqa: E731
-        epochs = run_awr(self.network, revalued, self.config.awr, self._rng)
-        seconds = (time.perf_counter() - before) / len(epochs)
-        for epoch in epochs:
-            self.standing.steps += epoch.rows
-            progress = self._books.progress("replay", 0, seconds, epoch.learning_rate)
-            self._books.book(awr_record(epoch, progress, dataset.baselines(), dataset.metrics))
+        settings, revalued = self.config.awr, self._revalued
+        imitate_the_better(self.network, dataset, settings, self._rng, self._books, revalued)
         self.computing.renew_optimizer()
+        return self._arrive()
+
+    def _arrive(self) -> TrainingResult:
+        """End a run: what follows is another one."""
+        self._course = None
         return self.result()
 
     def capture_rollout(
@@ -185,11 +198,13 @@ class TrainingHarness:
     ) -> TrainingResult:
         """Capture with the current policy and update on it, cycle by cycle."""
         count = self.config.rollout.cycles if cycles is None else cycles
-        course = Course(self.standing.cycle, count)
-        while self.standing.cycle < course.goal:
-            self.computing.follow(course.remaining(self.standing.cycle))
-            self._rollout_cycle(ticks, "rollout")
-        return self.result()
+        course = self._set_out("rollout", self.standing.cycle, count)
+        with Interruption() as interruption:
+            while self.standing.cycle < course.goal:
+                self.computing.follow(course.remaining(self.standing.cycle))
+                self._rollout_cycle(ticks, "rollout")
+                interruption.check()
+        return self._arrive()
 
     def run_mixed(self, dataset: ReplayDataset) -> TrainingResult:
         """Learn from a capture and from own rollouts in turn, with one network throughout.
@@ -197,37 +212,44 @@ class TrainingHarness:
         A capture fit for PPO is passed over in every cycle; one that can only be imitated warms the
         network up before the first. With ``ppo_bc`` it is imitated beside PPO, less and less.
         """
-        name = self._judge(dataset).name
-        if name == "bc":
-            self.run_bc(dataset)
-        elif name == "awr":
-            self.run_awr(dataset)
-        demonstration = self._demonstration(dataset) if name == "ppo_bc" else None
-        course = Course(self.standing.cycle, self.config.rollout.cycles)
-        while self.standing.cycle < course.goal:
-            remaining = course.remaining(self.standing.cycle)
-            self.computing.follow(remaining)
-            if name in MIN_ESS:
-                self._replay_epoch(dataset, "mixed")
-            if demonstration is not None:
-                demonstration.weight = self.config.demonstration.weight_at(remaining)
-            self._rollout_cycle(None, "mixed", demonstration)
-        return self.result()
+        standing, cycles = self.standing, self.config.rollout.cycles
+        self._check_fit(dataset)
+        course = self._set_out("mixed", standing.cycle, cycles)
+        begun = course.begun < standing.cycle
+        name = self._judge(dataset, begun=begun).name
+        if not begun and name in ("bc", "awr"):
+            (self.run_bc if name == "bc" else self.run_awr)(dataset)
+            self._course = course
+        with Interruption() as interruption:
+            while standing.cycle < course.goal:
+                remaining = course.remaining(standing.cycle)
+                self.computing.follow(remaining)
+                if name in MIN_ESS:
+                    self._replay_epoch(dataset, "mixed")
+                demonstration = None
+                weight = self.config.demonstration.weight_at(remaining)
+                if name == "ppo_bc" and weight > 0.0:
+                    demonstration = self._demonstration(dataset, weight)
+                self._rollout_cycle(None, "mixed", demonstration)
+                interruption.check()
+        return self._arrive()
 
-    def _demonstration(self, dataset: ReplayDataset) -> Demonstration:
-        samples = samples_of(dataset)
+    def _demonstration(self, dataset: ReplayDataset, weight: float) -> Demonstration:
+        samples, ppo = samples_of(dataset), self.config.ppo
         shown = pack(samples)._replace(actions=intents(samples))
-        return Demonstration(self.network, shown, self.config.ppo.minibatch_size, self._rng)
+        return Demonstration(self.network, shown, ppo.minibatch_size, self._rng, weight)
 
     def run_live(self, steps: int | None = None) -> TrainingResult:
-        """Step the town and update on every rollout, until ``steps`` agent steps are made."""
-        live = self.config.live
-        standing = self.standing
-        course = Course(standing.live_steps, live.steps if steps is None else steps)
-        lanes = Lanes(self.scenario, self.plan, live.num_worlds)
-        seed = self._live_seed()
-        with self.computing.session():
-            collector = LiveCollector(lanes, self.computing.actor(seed), seed)
+        """Step the town and update on every rollout, until ``steps`` agent steps are made.
+
+        The towns go on where the last live run of this harness, or of the checkpoint it resumed,
+        left them. A run that was cut short is finished: what it made already counts.
+        """
+        live, standing = self.config.live, self.standing
+        wanted = live.steps if steps is None else steps
+        course = self._set_out("live", standing.live_steps, wanted)
+        with self.computing.session(), Interruption() as interruption:
+            collector = self._live_collector()
             while standing.live_steps < course.goal:
                 tally = EpochTally("rollout", live.rollout_ticks)
                 rollout = collector.collect(live.rollout_ticks)
@@ -235,12 +257,24 @@ class TrainingHarness:
                 self.computing.follow(course.remaining(standing.live_steps))
                 self._update(rollout, tally)
                 self._books.book_ppo(tally, self.computing.settings)
-        return self.result()
+                interruption.check()
+        return self._arrive()
 
-    def _live_seed(self) -> int:
-        """Return the seed of towns and draws: a run that goes on plays others than before."""
+    def _live_collector(self) -> LiveCollector:
+        """Return who collects, in the towns of before if there are any."""
+        self.computing.refresh()
+        if self._collector is not None:
+            return self._collector
         seed, made = self.config.seed, self.standing.live_steps
-        return seed if made == 0 else episode_seed(seed, made) >> 1
+        if made:  # unless the towns go on, others are to be seen than in the runs before
+            seed = episode_seed(seed, made) >> 1
+        lanes = Lanes(self.scenario, self.plan, self.config.live.num_worlds)
+        self._collector = LiveCollector(lanes, self.computing.actor(seed), seed)
+        if self._towns is not None and self._towns.fits(self._collector):
+            self._collector.set_state(self._towns)
+        elif self._towns is not None:
+            _LOG.warning("the towns of the checkpoint are other ones; new ones are opened")
+        return self._collector
 
     def save(self, path: Path | None = None) -> Path:
         """Write a checkpoint to ``path``, by default ``config.checkpoint``.
@@ -253,10 +287,13 @@ class TrainingHarness:
         if target is None:
             raise TrainingError("expected a path for the checkpoint, found none; set `checkpoint`")
         verdict, capture = self._books.objective, self.config.capture_dir
+        towns = self._towns if self._collector is None else self._collector.get_state()
+        position = Position(self._course, verdict, towns, self.computing.reference)
+        counters = dataclasses.asdict(self.standing)
         return save_checkpoint(
             target,
             self.network,
-            TrainingState(self.optimizer, self._rng, dataclasses.asdict(self.standing)),
+            TrainingState(self.optimizer, self._rng, counters, *pack_position(position)),
             training={
                 "scenario": self.scenario.name,
                 "scenario_digest": self.scenario.digest(),
@@ -282,8 +319,11 @@ class TrainingHarness:
         """Return what was done so far."""
         return TrainingResult(tuple(self._books.records), self._books.objective, self._cloning)
 
-    def _judge(self, dataset: ReplayDataset) -> Objective:
-        self._check_fit(dataset)
+    def _judge(self, dataset: ReplayDataset, *, begun: bool) -> Objective:
+        """Return the verdict; a run that has begun keeps the one it has."""
+        kept = self._books.objective
+        if begun and kept is not None:
+            return kept
         verdict = judge(
             dataset, self.config.objective, self.network, accept_bias=self.config.accept_bias
         )
@@ -342,7 +382,7 @@ class TrainingHarness:
         self.standing.live_steps += buffer.rows
         rollout = buffer.rollout()
         aim = None
-        if demonstration is not None and demonstration.weight > 0.0:
+        if demonstration is not None:
             estimates = estimate(rollout, self.config.ppo)
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
         tally.ticks = buffer.ticks

@@ -8,13 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from townlet_env.views.lanes import Lanes, LaneStep
+from townlet_env.errors import SnapshotError
+from townlet_env.views.lanes import Lanes, LanesState, LaneStep
+from townlet_replay.policy.fused_actor import CountedDraws
 from townlet_replay.policy.network import Observations, TownletNetwork
 from townlet_replay.policy.runtime import Acts
 from townlet_replay.rollout import Rollout
 
 Arrays = dict[str, npt.NDArray[Any]]
 _SEEN = ("map", "features", "action_mask")
+
+
+ActorState = CountedDraws | dict[str, Any]
+"""Where the draws of an actor stand: counted ones, or ``BitGenerator.state``."""
 
 
 class Actor(Protocol):
@@ -26,6 +32,30 @@ class Actor(Protocol):
 
     def act_batch(self, observations: Observations, mask: npt.NDArray[Any] | None = None) -> Acts:
         """Choose one action per row."""
+
+    def get_state(self) -> ActorState:
+        """Return where its draws stand."""
+
+    def set_state(self, state: Any) -> None:
+        """Continue from ``get_state``."""
+
+
+class LiveState(NamedTuple):
+    """All that the future of a :class:`LiveCollector` depends on, besides the weights."""
+
+    lanes: LanesState
+    running: npt.NDArray[np.float64]  # (S,) returns of the lives that go on
+    steps: int
+    actor: ActorState
+
+    def fits(self, collector: LiveCollector) -> bool:
+        """Say whether a collector has towns and an actor of this kind."""
+        lanes, snapshot = collector.lanes, self.lanes.snapshot
+        try:
+            snapshot.check(lanes.batch.plan, lanes.batch.num_worlds)
+        except SnapshotError:
+            return False
+        return isinstance(self.actor, type(collector.actor.get_state()))
 
 
 class _Columns(NamedTuple):
@@ -97,6 +127,22 @@ class LiveCollector:
         rollout = _packed(columns, self.lanes.learners)
         self.steps += len(rollout.actions)
         return rollout
+
+    def get_state(self) -> LiveState:
+        """Return where towns, lives and draws stand between two rollouts."""
+        return LiveState(
+            self.lanes.get_state(), self._running.copy(), self.steps, self.actor.get_state()
+        )
+
+    def set_state(self, state: LiveState) -> None:
+        """Go on from a state, bit for bit.
+
+        Raises:
+            SnapshotError: It is of another scenario, version or number of worlds.
+        """
+        self.lanes.set_state(state.lanes)
+        self._running, self.steps = state.running.copy(), state.steps
+        self.actor.set_state(state.actor)
 
     def _room_for(self, ticks: int) -> _Columns:
         if self._columns is None or self._columns.active.shape[1] != ticks:
