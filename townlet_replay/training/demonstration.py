@@ -64,12 +64,12 @@ class Demonstration:
         self._size = size
         self._rng = rng
         self._order = self._endless()
-        self._weight = weight
+        self.weight = weight
 
     def loss(self) -> Tensor:
         """Return the weighted cross-entropy of the next minibatch."""
         batch = self._batch.rows(next(self._order))
-        return self._weight * imitation_loss(self._network, batch)
+        return self.weight * imitation_loss(self._network, batch)
 
     def _endless(self) -> Iterator[Tensor]:
         while True:
