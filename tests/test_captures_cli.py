@@ -9,6 +9,7 @@ from capture_toys import life
 from cli_runs import refusal, townlet
 
 from townlet_replay.manifest import load_capture
+from townlet_replay.sample import same_sample, with_meta
 from townlet_replay.writer import CaptureWriter
 
 
@@ -62,3 +63,29 @@ def test_merge(days, tmp_path):
     ran = townlet("captures", "merge", days, tmp_path / "more", "--output", days, "--prefix", "x")
     assert ran.code == 1
     assert "inputs are never changed" in ran.err.splitlines()[-1]
+
+
+def test_split(days, tmp_path):
+    out = tmp_path / "out"
+    parts = ("--part", "fit=0.67", "--part", "judge=0.33")
+    ran = townlet("captures", "split", days, *parts, "--output", out, "--seed", 4, "--json")
+    assert ran.code == 0
+    assert {name: part["samples"] for name, part in ran.json.items()} == {"fit": 4, "judge": 2}
+    ran = townlet("captures", "split", days, "--by", "agent", "--each", "--output", out)
+    assert ran.out.splitlines() == [
+        f"3 samples, 18 rows -> {out}/{agent}/rollout_sample_manifest.json"
+        for agent in ("anna", "ben")
+    ]
+    assert "found both" in refusal("captures", "split", days, *parts, "--each", "-o", out)
+    said = refusal("captures", "split", days, "--part", "a=many", "-o", out)
+    assert said == "expected --part NAME=SHARE, train=0.8 say, found 'a=many'"
+
+
+def test_convert(days, tmp_path):
+    out = tmp_path / "out"
+    ran = townlet("captures", "convert", days, "--no-compress", "--prefix", "p", "--output", out)
+    assert ran.out == f"6 samples, 36 rows -> {out}/p_manifest.json\n"
+    zipped, plain = (next(path.glob("*_anna_000.npz")).stat().st_size for path in (days, out))
+    assert plain > zipped
+    for sample, original in zip(load_capture(out), load_capture(days), strict=True):
+        assert same_sample(with_meta(sample, source=None), original)

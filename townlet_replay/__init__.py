@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from townlet_replay.policy.runtime import PolicyRuntime
     from townlet_replay.recorder import RecordReplay
     from townlet_replay.sample import ReplaySample
-    from townlet_replay.tools.derived import write_capture
+    from townlet_replay.tools.derived import write_capture, write_captures
     from townlet_replay.tools.filtering import filter_capture
     from townlet_replay.tools.merging import merge_captures
     from townlet_replay.tools.slicing import slice_capture
+    from townlet_replay.tools.splitting import split_capture
     from townlet_replay.training.harness import TrainingHarness
     from townlet_replay.training.rollout_buffer import RolloutBuffer
 
@@ -38,7 +39,9 @@ __all__ = [
     "load_capture",
     "merge_captures",
     "slice_capture",
+    "split_capture",
     "write_capture",
+    "write_captures",
 ]
 
 _HOMES = {
@@ -55,7 +58,9 @@ _HOMES = {
     "load_capture": "townlet_replay.manifest",
     "merge_captures": "townlet_replay.tools.merging",
     "slice_capture": "townlet_replay.tools.slicing",
+    "split_capture": "townlet_replay.tools.splitting",
     "write_capture": "townlet_replay.tools.derived",
+    "write_captures": "townlet_replay.tools.derived",
 }
 
 # Out of the type checker's sight: with it every misspelt name would be one it believes in.

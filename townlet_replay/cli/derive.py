@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,15 @@ import typer
 if TYPE_CHECKING:
     from townlet_replay.manifest import Capture
     from townlet_replay.tools.derived import Derived
+
+
+class By(StrEnum):
+    """Units of a split; the same words as in :mod:`townlet_replay.tools.splitting`."""
+
+    EPISODE = "episode"
+    AGENT = "agent"
+    SAMPLE = "sample"
+
 
 Source = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the new capture.")]
@@ -108,6 +118,87 @@ def merge_command(
     report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
 
 
+def split_command(
+    capture: Source,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder; every part gets one in it.")
+    ],
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=SHARE; repeated. By default train=0.8 and validation=0.2."),
+    ] = None,
+    by: Annotated[By, typer.Option(help="What is never torn apart.")] = By.EPISODE,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    each: Annotated[bool, typer.Option("--each", help="A part per episode or agent.")] = False,
+    prefix: Prefix = "rollout_sample",
+    compress: Compress = True,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw parts of a capture, to train on one and to validate on another.
+
+    Example: townlet captures split captures/day --by episode --seed 3 --output captures/parts
+    """
+    from townlet_replay.cli.console import bar
+    from townlet_replay.errors import CaptureError
+    from townlet_replay.manifest import load_capture
+    from townlet_replay.tools.derived import write_captures
+    from townlet_replay.tools.splitting import TRAIN_AND_VALIDATION, split_capture, split_each
+
+    if each and part:
+        raise CaptureError("expected --part or --each, found both; --each makes the parts itself")
+    found = load_capture(capture)
+    if each:
+        parts = split_each(found, by.value)
+    else:
+        shares = dict(map(_share, part)) if part else TRAIN_AND_VALIDATION
+        parts = split_capture(found, shares, by=by.value, seed=seed)
+    with bar(output.name, len(found)) as progress:
+        written = write_captures(
+            parts,
+            output,
+            prefix=prefix,
+            compress=compress,
+            overwrite=overwrite,
+            watch=progress.advance,
+        )
+    if as_json:
+        summaries = {name: summary(part_of) for name, part_of in written.items()}
+        typer.echo(json.dumps(summaries, indent=1))
+    else:
+        for capture_of_part in written.values():
+            report(capture_of_part, as_json=False)
+
+
+def _share(text: str) -> tuple[str, float]:
+    from townlet_replay.errors import CaptureError
+
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError as error:
+        raise CaptureError(f"expected --part NAME=SHARE, train=0.8 say, found {text!r}") from error
+
+
+def convert_command(
+    capture: Source,
+    output: Output,
+    prefix: Prefix = "rollout_sample",
+    compress: Compress = True,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a capture anew, zipped or not, under another prefix.
+
+    Example: townlet captures convert captures/day --no-compress --output captures/fast
+    """
+    from townlet_replay.manifest import load_capture
+    from townlet_replay.tools.slicing import slice_capture
+
+    everything = slice_capture(load_capture(capture))
+    report(write(everything, output, prefix, compress, overwrite), as_json=as_json)
+
+
 def write(derived: Derived, output: Path, prefix: str, compress: bool, overwrite: bool) -> Capture:
     """Write a derived capture under a bar."""
     from townlet_replay.cli.console import bar
@@ -147,5 +238,7 @@ TOOLS: dict[str, Callable[..., None]] = {
     "slice": slice_command,
     "filter": filter_command,
     "merge": merge_command,
+    "split": split_command,
+    "convert": convert_command,
 }
 """Commands by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -106,17 +106,48 @@ def write_capture(
         CaptureError: nothing to write, an input that is damaged or would be written into, a
             capture that is there already, or a disk that refuses.
     """
-    target = Path(output)
+    settings = WriterSettings(prefix=prefix, compress=compress, overwrite=overwrite)
+    return _write(derived, _writer(derived, Path(output), settings), watch or _ignore)
+
+
+def write_captures(
+    parts: Mapping[str, Derived],
+    output: str | Path,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    compress: bool = True,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Capture]:
+    """Write several derived captures, each into a folder of its name; see :func:`write_capture`.
+
+    Nothing is written before every folder was found to be free.
+    """
+    settings = WriterSettings(prefix=prefix, compress=compress, overwrite=overwrite)
+    writers = {
+        name: _writer(derived, Path(output) / name, settings) for name, derived in parts.items()
+    }
+    return {
+        name: _write(derived, writers[name], watch or _ignore) for name, derived in parts.items()
+    }
+
+
+def _writer(derived: Derived, target: Path, settings: WriterSettings) -> CaptureWriter:
     if target.resolve() in {pick.capture.directory.resolve() for pick in derived.picks}:
         raise CaptureError(
             f"{target}: the capture that is read is in this directory, and inputs are never "
             "changed; choose another output directory"
         )
-    writer = CaptureWriter(target, WriterSettings(prefix, derived.metadata, compress, overwrite))
-    for group in _groups(derived.picks, watch or _ignore):
+    return CaptureWriter(target, settings._replace(metadata=derived.metadata))
+
+
+def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
+    for group in _groups(derived.picks, watch):
         writer.write_episode(group)
     if not writer.episodes:
-        raise CaptureError(f"{target}: nothing to write: no row is left of what was chosen")
+        raise CaptureError(
+            f"{writer.directory}: nothing to write: no row is left of what was chosen"
+        )
     return load_capture(writer.manifest_path)
 
 
