@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -43,22 +43,13 @@ def distances_of(layout: Layout, name: str) -> npt.NDArray[np.uint16]:
         ConfigError: The map is a labyrinth with a path of more steps than can be stored.
     """
     floor = _floor(layout)
-    fields = []
-    for cell in layout.object_cells:
-        steps = _steps_to(floor, cell)
-        if steps is None:
-            raise ConfigError(
-                f"{name}: map: expected at most {UNREACHABLE - 1} steps from anywhere to the "
-                f"object at {list(cell)}, found a longer way; open a wall"
-            )
-        fields.append(steps)
+    objects = len(layout.object_cells)
     # All objects of a cell lie side by side: a resident looks at all of them from one cell. The
     # one column to spare keeps towns of one object, or of none, in the same memory layout as all
     # others: kernels are compiled once per layout.
-    together = np.full((*floor.shape, len(fields) + 1), UNREACHABLE, np.uint16)
-    for o, steps in enumerate(fields):
-        together[..., o] = steps
-    return together[..., : max(len(fields), 1)].transpose(2, 0, 1)
+    together = np.full((*floor.shape, objects + 1), UNREACHABLE, np.uint16)
+    together[..., :objects] = _steps_to(floor, layout.object_cells, name).transpose(1, 2, 0)
+    return together[..., : max(objects, 1)].transpose(2, 0, 1)
 
 
 def roadside_of(layout: Layout) -> tuple[Point, ...]:
@@ -72,8 +63,8 @@ def roadside_of(layout: Layout) -> tuple[Point, ...]:
     rows, columns = np.nonzero(piece)
     to_edge = np.minimum.reduce([columns, rows, width - 1 - columns, height - 1 - rows])
     nearest = np.flatnonzero(to_edge == to_edge.min()) if to_edge.size else to_edge
-    count = min(MAX_ROADSIDE, nearest.size)
-    chosen = [nearest[k * nearest.size // count] for k in range(count)]
+    cells = min(MAX_ROADSIDE, nearest.size)
+    chosen = [nearest[k * nearest.size // cells] for k in range(cells)]
     return tuple((int(columns[cell]), int(rows[cell])) for cell in chosen)
 
 
@@ -93,19 +84,26 @@ def _around(floor: Mask, cell: Point) -> Iterable[Point]:
             yield nx, ny
 
 
-def _steps_to(floor: Mask, goal: Point) -> npt.NDArray[np.uint16] | None:
-    """Return steps from every cell; None if they are too many to be stored."""
-    steps = np.full(floor.shape, UNREACHABLE, np.uint16)
-    frontier = deque([(goal, 0)])
-    while frontier:
-        cell, so_far = frontier.popleft()
-        for nx, ny in _around(floor, cell):
-            if steps[ny, nx] == UNREACHABLE:
-                if so_far >= UNREACHABLE:
-                    return None
-                steps[ny, nx] = so_far
-                frontier.append(((nx, ny), so_far + 1))
-    return steps
+def _steps_to(floor: Mask, goals: Sequence[Point], name: str) -> npt.NDArray[np.uint16]:
+    """Return (M, H, W) steps to all goals, which grow side by side, a ring of cells at a time."""
+    padded = np.pad(floor, 1)
+    width, size = padded.shape[1], padded.size
+    unseen = np.tile(padded.ravel(), len(goals))
+    steps = np.full(unseen.shape, UNREACHABLE, np.uint16)
+    ring = np.array([o * size + (y + 1) * width + x + 1 for o, (x, y) in enumerate(goals)], int)
+    for so_far in count():
+        ring = np.unique(ring[:, None] + (-width, width, 1, -1))
+        ring = ring[unseen[ring]]
+        if ring.size == 0:
+            break
+        if so_far >= UNREACHABLE:
+            raise ConfigError(
+                f"{name}: map: expected at most {UNREACHABLE - 1} steps from anywhere to the "
+                f"object at {list(goals[ring[0] // size])}, found a longer way; open a wall"
+            )
+        unseen[ring] = False
+        steps[ring] = so_far
+    return steps.reshape(len(goals), *padded.shape)[:, 1:-1, 1:-1]
 
 
 def _largest_piece(floor: Mask) -> Mask:
