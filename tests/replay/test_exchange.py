@@ -44,6 +44,12 @@ def test_any_lives_survive_to_the_bit_minari(lives, tmp_path_factory):
     assert survives("minari", lives, tmp_path_factory.mktemp("x") / "any-v0")
 
 
+@FEW
+@given(lives=alike_lives())
+def test_any_lives_survive_to_the_bit_parquet(lives, tmp_path_factory):
+    assert survives("parquet", lives, tmp_path_factory.mktemp("x") / "any")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_capture_comes_back_byte_for_byte(name, noisy, tmp_path):
     assert digests(there_and_back(name, noisy, tmp_path)) == digests(noisy)

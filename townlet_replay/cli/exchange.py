@@ -14,6 +14,7 @@ class Format(StrEnum):
 
     MINARI = "minari"
     NPZ = "npz"
+    PARQUET = "parquet"
 
 
 Capture = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]

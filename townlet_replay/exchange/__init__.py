@@ -17,7 +17,7 @@ from townlet_replay.exchange.lives import Lives, lives_of, write_capture
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.writer import DEFAULT_PREFIX
 
-Format = Literal["minari", "npz"]
+Format = Literal["minari", "npz", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 

@@ -173,6 +173,12 @@ def put_together(parts: Parts, where: str) -> ReplaySample:
     return build_sample({**parts.rows, **ends, VALUES: values}, parts.meta, where)
 
 
+def unknown_like(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of this shape and type that says nothing: NaN, -1, or false."""
+    nothing = {"f": np.nan, "i": -1}.get(array.dtype.kind, 0)
+    return np.full(array.shape, nothing, array.dtype)
+
+
 def library(name: str, extra: str) -> Any:
     """Import the library of a format.
 

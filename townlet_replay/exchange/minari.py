@@ -2,7 +2,7 @@
 
 Minari has observations (T + 1, ...), actions, rewards, terminations and truncations. All else of a
 life goes into its infos, (T + 1, ...) as Minari has them; where a row array has no entry for the
-final observation it ends with NaN, 0, or -1 in a mask, for unknown. The sidecar is there as well,
+final observation it ends with NaN, -1 or false. The sidecar is there as well,
 in bytes, because Minari drops the metadata of episodes when it combines data sets.
 """
 
@@ -27,12 +27,14 @@ from townlet_replay.exchange.lives import (
     check_absent,
     library,
     take_apart,
+    unknown_like,
     whole_directory,
 )
 from townlet_replay.exchange.minari_reader import (
     DATA,
     FINAL_MASK,
     INFOS,
+    MAX_METADATA_BYTES,
     METADATA,
     MINARI_ROWS,
     OURS,
@@ -87,7 +89,13 @@ def write(lives: Lives, output: Path) -> None:
             "dataset_size": round((data / DATA).stat().st_size / 1e6, 1),
             OURS: json.loads(to_json(Origin(metadata=lives.metadata))),
         }
-        (data / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+        text = json.dumps(metadata)
+        if len(text) > MAX_METADATA_BYTES:
+            raise CaptureError(
+                f"{output}: Minari writes two bounds for every number of an observation, which "
+                f"would be {len(text)} bytes here; export to parquet or npz"
+            )
+        (data / METADATA).write_text(text, encoding="utf-8")
 
 
 def _spaces(sample: ReplaySample) -> dict[str, str]:
@@ -134,16 +142,9 @@ def _infos(parts: Parts) -> dict[str, NDArray[Any]]:
         last[MASK] = parts.ends[FINAL_MASK]
     infos = {}
     for name, array in rows.items():
-        filler = np.full(array.shape[1:], _filler(name, array), array.dtype)
-        infos[name] = np.concatenate([array, last.get(name, filler)[None]])
+        infos[name] = np.concatenate([array, last.get(name, unknown_like(array[0, ...]))[None]])
     infos[SIDECAR] = _in_rows(to_json(parts.meta), parts.meta.timesteps + 1)
     return infos
-
-
-def _filler(name: str, array: NDArray[Any]) -> float:
-    if name == MASK:
-        return UNKNOWN_MASK
-    return np.nan if array.dtype.kind == "f" else 0
 
 
 def _in_rows(text: bytes, rows: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 ``segment_starts`` (S,) is the first row of every life; ``segment_sidecars`` are the bytes of a JSON
 document with the sidecar of every life. Arrays of rows (N, ...) and of ends (S, ...) have the names
 they have in a capture, and ``segment_final_value`` (S,) is what ends ``value_preds`` there. An
-optional array that some lives lack is 0 there, and ``segment_has_<name>`` (S,) says where.
+optional array that some lives lack is NaN, -1 or false there; ``segment_has_<name>`` (S,) says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from townlet_replay.exchange.lives import (
     check_absent,
     put_together,
     take_apart,
+    unknown_like,
 )
 from townlet_replay.npz import MAX_TOTAL_BYTES, decode_npz, encode_npz
 from townlet_replay.safe_files import MAX_JSON_BYTES, read_bytes, to_json, write_files
@@ -81,7 +82,7 @@ def write(lives: Lives, output: Path) -> None:
 def _tables(
     parts: Sequence[_Arrays], leading: Sequence[tuple[int, ...]], join: _Join
 ) -> dict[str, NDArray[Any]]:
-    """Join the arrays of every name; one that some lives lack is 0 there and gets a companion.
+    """Join the arrays of every name; what some lives lack says nothing there, and gets a companion.
 
     Args:
         parts: name -> array of every life.
@@ -94,7 +95,9 @@ def _tables(
         tail = like.shape[len(leading[0]) :]
         found[name] = join(
             [
-                arrays[name] if name in arrays else np.zeros((*begin, *tail), like.dtype)
+                arrays[name]
+                if name in arrays
+                else unknown_like(np.empty((*begin, *tail), like.dtype))
                 for arrays, begin in zip(parts, leading, strict=True)
             ]
         )
