@@ -9,6 +9,7 @@
     ├── SnapshotError      a state that does not belong to this environment
     └── (townlet_replay.errors)
         ├── CaptureError     a capture, sample or manifest is wrong; names file and array
+        │   └── DiskError      it cannot be written now; what could not be written is kept
         ├── CheckpointError  weights that do not fit, or are damaged
         ├── TrainingError    settings or data that cannot be trained on
         └── TelemetryError   a log line that does not follow the schema

@@ -1,8 +1,11 @@
-"""Writing in a thread of its own, so that whoever records does not wait for the disk.
+"""Handing episodes to a ``CaptureWriter``: at once, or in a thread nobody has to wait for.
 
-Episodes are handed over with :meth:`BackgroundWriter.put` and are *acknowledged* once they are in
-the manifest on disk. Whatever waits is written together, with one manifest for all: the cost of an
-episode does not grow with how many there are. No more than ``most_bytes`` wait; then ``put`` does.
+What the disk refuses is kept and tried again. What cannot become samples is lost, is told, and does
+not keep what comes after it from being written.
+
+Episodes handed to the thread are *acknowledged* once they are in the manifest on disk. Whatever
+waits is written together, with one manifest for all: the cost of an episode does not grow with how
+many there are. No more than ``most_bytes`` wait; then ``put`` does.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from townlet_replay.errors import CaptureError
+from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.sample import ReplaySample, arrays_of
 from townlet_replay.writer import CaptureWriter
 
@@ -25,6 +28,41 @@ Job = Callable[[], Sequence[ReplaySample]]
 class _Waiting(NamedTuple):
     job: Job
     size: int  # bytes
+
+
+class DirectWriter:
+    """Writes episodes as they are handed over.
+
+    Args:
+        writer: Writes; nobody else may use it meanwhile.
+    """
+
+    def __init__(self, writer: CaptureWriter) -> None:
+        self.writer = writer
+        self._waiting: list[Sequence[ReplaySample]] = []  # more than one if the disk refused
+
+    def put_samples(self, samples: Sequence[ReplaySample]) -> None:
+        """Write an episode.
+
+        Raises:
+            DiskError: the disk refuses. The episode is tried again by the next ``put_samples`` or
+                ``flush``.
+            CaptureError: it cannot be written at all, and is lost.
+        """
+        self._waiting.append(samples)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the disk refused before; raises as :meth:`put_samples`."""
+        while self._waiting:
+            try:
+                self.writer.write_episode(self._waiting[0])
+            except DiskError:
+                raise
+            except CaptureError:
+                del self._waiting[0]
+                raise
+            del self._waiting[0]
 
 
 class BackgroundWriter:
@@ -49,7 +87,7 @@ class BackgroundWriter:
         self._queue: deque[_Waiting] = deque()
         self._bytes = 0  # waiting or being written
         self._thread: threading.Thread | None = None
-        self._error: CaptureError | None = None
+        self._errors: list[CaptureError] = []  # nobody has heard of yet
 
     def put(self, job: Job, size: int) -> None:
         """Hand over an episode; waits while too much is waiting.
@@ -59,14 +97,16 @@ class BackgroundWriter:
             size: bytes of their arrays.
 
         Raises:
-            CaptureError: an episode handed over before could not be written. It is kept, and tried
-                again by the next ``put``, ``flush`` or ``close``; so is this one.
+            DiskError: the disk refuses an episode handed over before. It is kept, and tried again
+                by the next ``put``, ``flush`` or ``close``; so is this one.
+            CaptureError: no samples could be made of an episode handed over before, and it is lost;
+                those after it are written all the same, and so is this one.
         """
         with self._changed:
             self._queue.append(_Waiting(job, size))
             self._bytes += size
             self._start()
-            while self._bytes > self._most and len(self._queue) > 1 and self._error is None:
+            while self._bytes > self._most and len(self._queue) > 1 and not self._errors:
                 self._changed.wait()
             self._complain()
 
@@ -94,48 +134,54 @@ class BackgroundWriter:
             self._thread.start()
 
     def _complain(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        errors, self._errors = self._errors, []
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            told = "; ".join(str(error) for error in errors)
+            raise CaptureError(f"{len(errors)} episodes are lost: {told}") from errors[0]
 
     def _work(self) -> None:
-        """Write until nothing waits, or something cannot be written."""
+        """Write until nothing waits, or the disk refuses."""
         while True:
             with self._changed:
-                if not self._queue:
+                taken = list(self._queue)
+                if not taken:
                     self._rest()
                     return
-                taken = list(self._queue)
-            # What nobody foresaw ends the thread with its traceback; who waits must hear of it.
-            error: CaptureError | None = CaptureError(
-                f"{self.writer.directory}: the thread that writes failed; see its traceback"
-            )
-            try:
-                error = self._write(taken)
-            finally:
-                if error is not None:
-                    with self._changed:
-                        self._error = error
-                        self._rest()
+            error = self._try(taken)
+            if error is not None and len(taken) > 1:  # one of them, but which?
+                taken = taken[:1]
+                error = self._try(taken)
             with self._changed:
                 if error is not None:
+                    self._errors.append(error)
+                if isinstance(error, DiskError):
+                    self._rest()
                     return
                 for waiting in taken:
                     self._queue.popleft()
                     self._bytes -= waiting.size
-                self.acknowledged += len(taken)
+                self.acknowledged += len(taken) if error is None else 0
                 self._changed.notify_all()
 
     def _rest(self) -> None:
         self._thread = None
         self._changed.notify_all()
 
-    def _write(self, taken: Sequence[_Waiting]) -> CaptureError | None:
+    def _try(self, taken: Sequence[_Waiting]) -> CaptureError | None:
+        """Write together what was taken; return why it could not be."""
+        where = self.writer.directory
         try:
             samples = [sample for waiting in taken for sample in waiting.job()]
             self.writer.write_episode(samples)
         except CaptureError as error:
             return error
         except (OSError, MemoryError) as error:
-            return CaptureError(f"{self.writer.directory}: the episode cannot be written: {error}")
+            return DiskError(f"{where}: the episode cannot be written: {error}")
+        except BaseException as error:  # noqa: BLE001 (who waits must hear of it, whatever it is)
+            kind = type(error).__name__
+            lost = CaptureError(f"{where}: an episode is lost: {kind} in the thread: {error}")
+            lost.__cause__ = error
+            return lost
         return None

@@ -7,6 +7,10 @@ class CaptureError(TownletError):
     """A capture, sample, sidecar or manifest is wrong; the message names the file and the field."""
 
 
+class DiskError(CaptureError):
+    """A capture cannot be written now; the writer keeps what it could not write."""
+
+
 class CheckpointError(TownletError):
     """A checkpoint does not fit the network asked for, or is damaged."""
 

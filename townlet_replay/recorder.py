@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
-from townlet_replay.background import BackgroundWriter
+from townlet_replay.background import BackgroundWriter, DirectWriter
 from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_outcome
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
@@ -83,11 +83,11 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.capture_metadata = metadata_of(env, self.settings.metadata)
         self._decider = decider_of(env)
         self.writer = CaptureWriter(out, self.settings.writer_settings(self.capture_metadata))
-        self._thread = BackgroundWriter(self.writer) if self.settings.background else None
+        hand_over = BackgroundWriter if self.settings.background else DirectWriter
+        self._out = hand_over(self.writer)
         self._episode: OpenEpisode | None = None
         self._finished = False  # the last episode came to its end
         self._episodes = 0
-        self._unwritten: list[list[ReplaySample]] = []  # episodes on their way to the disk
         self._unusable: list[CaptureError] = []  # why a life became no sample, until it is raised
         self._formats: dict[Any, ActionFormat] = {}
         self._notes: dict[Any, Note] = {}
@@ -207,17 +207,14 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """Write the open episode now; agents that are not done are truncated.
 
         Raises:
-            CaptureError: it cannot be written. What the disk refused is tried again next time.
+            DiskError: the disk refuses. What could not be written is tried again next time.
+            CaptureError: a life, or the episode, cannot become samples; it is lost.
         """
         episode, self._episode = self._episode, None
         self._notes = {}
         if episode is not None:
             self._value_ends(episode, list(episode.lives))
             self._close_lives(episode)
-        while self._unwritten:
-            write = self.writer.write_episode if self._thread is None else self._thread.put_samples
-            write(self._unwritten[0])
-            del self._unwritten[0]
         if self._unusable:
             raise self._unusable.pop()
 
@@ -225,10 +222,10 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """Wait until every finished episode is on disk.
 
         Raises:
-            CaptureError: one cannot be written. It is kept, and tried again next time.
+            DiskError: the disk refuses. What could not be written is tried again next time.
+            CaptureError: an episode could not become samples; it is lost.
         """
-        if self._thread is not None:
-            self._thread.flush()
+        self._out.flush()
 
     def _close_lives(self, episode: OpenEpisode) -> None:
         """Turn lives into samples; one that cannot be a sample does not take the others along."""
@@ -242,8 +239,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             except CaptureError as error:
                 self._unusable = [error]
         if samples:
-            self._unwritten.append(samples)
             self._episodes += 1
+            self._out.put_samples(samples)
 
     def close(self) -> None:
         """Write what is open, then close the environment.
@@ -253,9 +250,11 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """
         try:
             self.seal()
-            self.flush()
         finally:
-            self.env.close()
+            try:
+                self.flush()
+            finally:
+                self.env.close()
 
     def __enter__(self) -> Self:
         """Return the wrapper itself."""

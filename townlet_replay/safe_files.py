@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from townlet_replay.errors import CaptureError
+from townlet_replay.errors import CaptureError, DiskError
 
 MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 64
@@ -228,7 +228,7 @@ def write_files(
         instead_of: files that go just before, in the order given; one that is not there is fine.
 
     Raises:
-        CaptureError: the disk refuses; temporary files are removed, files of these names that were
+        DiskError: the disk refuses; temporary files are removed, files of these names that were
             there before are intact unless the failure came while renaming.
     """
     temporary = {name: directory / f".{name}.tmp" for name in files}
@@ -245,7 +245,7 @@ def write_files(
             path.replace(directory / name)
         sync_directory(directory)
     except OSError as error:
-        raise CaptureError(
+        raise DiskError(
             f"{directory}: cannot write {', '.join(files)} ({error.strerror}); "
             "what was written before is intact"
         ) from error

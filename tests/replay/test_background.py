@@ -11,7 +11,7 @@ from toy_samples import script_sample
 
 from townlet_replay import load_capture
 from townlet_replay.background import BackgroundWriter
-from townlet_replay.errors import CaptureError
+from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.sample import with_meta
 from townlet_replay.writer import CaptureWriter
@@ -36,7 +36,7 @@ class Slow:
         assert self.may.wait(10)
         if self.fails:
             self.fails -= 1
-            raise CaptureError("the disk is full")
+            raise DiskError("the disk is full")
         self.calls.append(len(samples))
         return self.writer.write_episode(samples)
 
@@ -78,11 +78,71 @@ def test_what_the_disk_refuses_is_told_once_kept_and_tried_again(tmp_path):
     thread = BackgroundWriter(slow)
     thread.put(lambda: [episode(0)], 100)
     slow.may.set()
-    with pytest.raises(CaptureError, match="the disk is full"):
+    with pytest.raises(DiskError, match="the disk is full"):
         thread.flush()
     thread.flush()
     assert thread.acknowledged == 1
     assert len(load_capture(tmp_path).manifest.samples) == 1
+
+
+def fails(error):
+    def job():
+        raise error
+
+    return job
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CaptureError("no sample"), "^no sample$"),
+        (ValueError("odd"), "an episode is lost: ValueError in the thread: odd"),
+        (SystemExit("bye"), "an episode is lost: SystemExit in the thread: bye"),
+    ],
+)
+def test_an_episode_that_cannot_become_samples_is_lost_alone_and_told(tmp_path, error, message):
+    slow = Slow(CaptureWriter(tmp_path))
+    thread = BackgroundWriter(slow)
+    jobs = [lambda: [episode(0)], fails(error), lambda: [episode(2)], lambda: [episode(3)]]
+    for job in jobs:
+        thread.put(job, 100)
+    slow.may.set()
+    with pytest.raises(CaptureError, match=message):
+        thread.flush()
+    assert thread.acknowledged == 3
+    thread.put(lambda: [episode(4)], 100)
+    thread.flush()
+    assert thread.acknowledged == 4
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 2, 3, 4]
+
+
+def test_every_lost_episode_is_told(tmp_path):
+    slow = Slow(CaptureWriter(tmp_path))
+    thread = BackgroundWriter(slow)
+    for job in (fails(CaptureError("one")), fails(ValueError("two")), lambda: [episode(2)]):
+        thread.put(job, 100)
+    slow.may.set()
+    with pytest.raises(CaptureError, match=r"2 episodes are lost: one; .*ValueError.*: two"):
+        thread.flush()
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [2]
+
+
+def test_a_full_disk_and_a_lost_episode_at_once(tmp_path):
+    slow = Slow(CaptureWriter(tmp_path))
+    slow.fails = 2  # all together, and the first alone
+    thread = BackgroundWriter(slow)
+    for job in (lambda: [episode(0)], lambda: [episode(1)], fails(CaptureError("no sample"))):
+        thread.put(job, 100)
+    slow.may.set()
+    told = []
+    while thread.acknowledged < 2 or len(told) < 3:
+        try:
+            thread.flush()
+        except CaptureError as error:
+            told.append(str(error))
+    thread.flush()
+    assert sorted(told) == ["no sample", "the disk is full", "the disk is full"]
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 1]
 
 
 def test_a_program_that_does_not_close_waits_for_the_thread(tmp_path):

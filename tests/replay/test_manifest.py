@@ -9,7 +9,7 @@ from capture_toys import life, replay_samples, texts, with_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from townlet_replay.errors import CaptureError
+from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.manifest import load_capture
 from townlet_replay.safe_files import write_files
 from townlet_replay.sample import same_sample, with_meta
@@ -156,6 +156,28 @@ def test_overwriting_waits_for_the_first_new_episode(tmp_path):
         "rollout_sample_metrics.json",
     }
     assert [s.meta.agent_id for s in load_capture(tmp_path)] == ["ben"]
+
+
+@pytest.mark.parametrize("place", ["the first write", "the last sync before the old one goes"])
+def test_a_full_disk_while_overwriting_leaves_the_old_capture(tmp_path, monkeypatch, place):
+    CaptureWriter(tmp_path).write_episode([life("anna"), life("zoe")])
+    before = files(tmp_path)
+    writer = CaptureWriter(tmp_path, WriterSettings(overwrite=True))
+    fsync, syncs = os.fsync, iter(range(0 if place == "the first write" else 3))
+
+    def full(handle):
+        if next(syncs, None) is None:
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)  # two files, metrics, manifest: the fourth is the last
+        with pytest.raises(DiskError, match="No space left on device"):
+            writer.write_episode([life("ben", rows=2)])
+    assert files(tmp_path) == before
+    assert [sample.meta.agent_id for sample in load_capture(tmp_path)] == ["anna", "zoe"]
+    writer.write_episode([life("ben", rows=2)])
+    assert [sample.meta.agent_id for sample in load_capture(tmp_path)] == ["ben"]
 
 
 def test_overwriting_removes_nothing_that_it_cannot_read(tmp_path):

@@ -7,7 +7,7 @@ from recorded_village import check_village, samples_of
 
 from townlet_env.config.load import load_scenario
 from townlet_env.views.parallel import TownletParallelEnv
-from townlet_replay.errors import CaptureError
+from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.manifest import load_capture
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.sidecar import CaptureMetadata
@@ -97,18 +97,41 @@ def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
     assert set(samples_of(tmp_path)) == {("ben", 0)}
 
 
-def test_what_the_disk_refused_is_tried_again(tmp_path, monkeypatch):
-    env = RecordReplay(Village(), tmp_path / "c")
+@pytest.mark.parametrize("background", [False, True])
+def test_what_the_disk_refused_is_tried_again_once(tmp_path, monkeypatch, background):
+    env = RecordReplay(Village(), tmp_path / "c", background=background)
 
     def full(*_args):
-        raise CaptureError("disk full")
+        raise DiskError("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr("townlet_replay.writer.write_files", full)
-        with pytest.raises(CaptureError, match="disk full"):
+        with pytest.raises(DiskError, match="disk full"):
             drive(env)
+            env.flush()
+        with pytest.raises(DiskError, match="disk full"):
+            drive(env)
+            env.flush()
     env.close()
-    check_village(tmp_path / "c")
+    for episode in range(2):
+        check_village(tmp_path / "c", episode=episode)
+    assert len(load_capture(tmp_path / "c")) == 6
+
+
+def test_an_episode_that_cannot_be_written_is_not_in_the_way_of_the_next(tmp_path, monkeypatch):
+    env = RecordReplay(Village(), tmp_path)
+
+    def too_much(*_args, **_options):
+        raise CaptureError("too many bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("townlet_replay.writer.encode_sample", too_much)
+        with pytest.raises(CaptureError, match="too many bytes"):
+            drive(env)
+    drive(env)
+    env.close()
+    check_village(tmp_path, episode=1)
+    assert len(load_capture(tmp_path)) == 3
 
 
 def test_episodes_are_written_in_the_background_on_request(tmp_path):
