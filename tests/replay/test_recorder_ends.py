@@ -97,6 +97,11 @@ def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
     assert set(samples_of(tmp_path)) == {("ben", 0)}
 
 
+def play(env):
+    drive(env)
+    env.flush()
+
+
 @pytest.mark.parametrize("background", [False, True])
 def test_what_the_disk_refused_is_tried_again_once(tmp_path, monkeypatch, background):
     env = RecordReplay(Village(), tmp_path / "c", background=background)
@@ -106,12 +111,9 @@ def test_what_the_disk_refused_is_tried_again_once(tmp_path, monkeypatch, backgr
 
     with monkeypatch.context() as patch:
         patch.setattr("townlet_replay.writer.write_files", full)
-        with pytest.raises(DiskError, match="disk full"):
-            drive(env)
-            env.flush()
-        with pytest.raises(DiskError, match="disk full"):
-            drive(env)
-            env.flush()
+        for _ in range(2):
+            with pytest.raises(DiskError, match="disk full"):
+                play(env)
     env.close()
     for episode in range(2):
         check_village(tmp_path / "c", episode=episode)
