@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from benchmarks.measure import Arm, Rate
 from benchmarks.report import Report
+from townlet_replay.bench.measure import Arm, Rate
 
 WORKER = Path(__file__).parent / "peer_worker.py"
 FOLDER = Path("runs/peers")

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.measure import Arm, Effort, Rate, alternate, ratio, speed
+from townlet_replay.bench.measure import Arm, Effort, Rate, alternate, ratio, speed
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "numba", "torch", "gymnasium", "pettingzoo", "stable-baselines3")

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.groups import GROUPS
-from benchmarks.measure import Effort
 from benchmarks.report import RESULTS, Report
+from townlet_replay.bench.measure import Effort
 
 LONGEST = 600.0  # seconds, of one group
 QUICK_RESULTS = Path("runs/bench")

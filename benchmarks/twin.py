@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Clock, Play, timed
-from benchmarks.plays import SEED, script
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
 from townlet_env.sim.batch import WorldBatch
+from townlet_replay.bench.measure import Clock, Play, timed
+from townlet_replay.bench.plays import SEED, script
 
 TESTS = Path(__file__).parents[1] / "tests"
 

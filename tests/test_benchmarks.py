@@ -9,9 +9,7 @@ from rich.console import Console
 
 from benchmarks import page, scale
 from benchmarks.groups import GROUPS
-from benchmarks.measure import Arm, Effort, Rate, alternate, ratio, timed
 from benchmarks.peers import Peer, PeerError, Running, interpreter, running
-from benchmarks.plays import SEED, legal, script
 from benchmarks.plots import plot
 from benchmarks.report import Report, read_results
 from benchmarks.run import comparisons, names_of, spawn
@@ -20,6 +18,8 @@ from benchmarks.twin import Twin
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.sim.batch import WorldBatch
+from townlet_replay.bench.measure import Arm, Effort, Rate, alternate, ratio, timed
+from townlet_replay.bench.plays import SEED, legal, script
 
 
 @pytest.fixture

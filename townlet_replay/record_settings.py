@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import first_problem
 from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata, Mode
 from townlet_replay.writer import DEFAULT_PREFIX, WriterSettings
+
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class RecordSettings(BaseModel):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.measure import Arm
 from benchmarks.peers import ENVPOOL, METTAGRID, MPE2_3, NOT_RUN, PURSUIT, SUPERSUIT, running
-from benchmarks.plays import core
 from benchmarks.report import Report
 from benchmarks.twin import twin
 from townlet_env.config.load import load_scenario
 from townlet_env.sim.features import FULL_MAP_CHANNELS
+from townlet_replay.bench.measure import Arm
+from townlet_replay.bench.plays import core
 
 CORE = "batch core, 256 worlds"
 TWIN = "plain-Python twin"

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.measure import Arm, Clock, Play, Rate, ratio, timed
 from benchmarks.report import Report
+from townlet_replay.bench.measure import Arm, Clock, Play, Rate, ratio, timed
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.sb3_runs import train_live

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Arm, Clock, Play, timed
-from benchmarks.plays import SEED, script
 from benchmarks.report import Report
 from townlet_env import townlet_v0
 from townlet_env.config.load import load_scenario
+from townlet_replay.bench.measure import Arm, Clock, Play, timed
+from townlet_replay.bench.plays import SEED, script
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.record_settings import MODES
 from townlet_replay.recorder import RecordReplay

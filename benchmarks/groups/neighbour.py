@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from benchmarks.measure import Arm, Play, Rate
 from benchmarks.peers import CORE, Running
-from benchmarks.plays import core
 from benchmarks.report import Report
 from townlet_env.config.load import load_scenario
+from townlet_replay.bench.measure import Arm, Play, Rate
+from townlet_replay.bench.plays import core
 
 ONE = "batch core, 256 worlds, 1 thread"
 TWO = "batch core, 256 worlds, 2 threads"

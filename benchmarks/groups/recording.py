@@ -9,12 +9,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Arm, Clock, Play, Rate, timed
 from benchmarks.peers import GYMNASIUM, MINARI, running
-from benchmarks.plays import SEED, script
 from benchmarks.report import Report
 from townlet_env import townlet_v0
 from townlet_env.config.load import load_scenario
+from townlet_replay.bench.measure import Arm, Clock, Play, Rate, timed
+from townlet_replay.bench.plays import SEED, script
 from townlet_replay.record_settings import MODES
 from townlet_replay.recorder import RecordReplay
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.groups.learners import native, settings
-from benchmarks.measure import Clock, Rate, timed
 from benchmarks.report import Report
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.sim.batch import WorldBatch
+from townlet_replay.bench.measure import Clock, Rate, timed
 
 POINTS = {"environment": (1_000_000, 10_000_000), "learner": (250_000, 1_000_000)}
 DISK = "disk, written and flushed"

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.measure import Arm, Rate
-from benchmarks.plays import core
 from benchmarks.report import Report
 from benchmarks.towns import tiled_town
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import FULL_MAP_CHANNELS, MAP_CHANNELS
+from townlet_replay.bench.measure import Arm, Rate
+from townlet_replay.bench.plays import core
 
 TOWN = "town_day"
 WORLDS = (1, 4, 16, 64, 256, 1024, 4096)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.measure import Arm, Clock, Play, timed
 from benchmarks.report import Report
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
@@ -13,6 +12,7 @@ from townlet_env.policies.crew import Crew, scripted_residents, with_policy
 from townlet_env.policies.policy import Seat, look
 from townlet_env.policies.registry import build_policy
 from townlet_env.sim.batch import WorldBatch
+from townlet_replay.bench.measure import Arm, Clock, Play, timed
 
 TOWN = "town_day"
 POLICY = "needs_driven"

@@ -8,14 +8,14 @@ import gymnasium
 from gymnasium.vector import AutoresetMode
 
 import townlet_env  # noqa: F401  (registers Townlet-v0)
-from benchmarks.measure import Arm, Clock, Play, timed
 from benchmarks.peers import MPE2_3, MPE2_8, SUPERSUIT, SUPERSUIT_SB3, running
-from benchmarks.plays import SEED, parallel, script, slots
 from benchmarks.report import Report
 from townlet_env import townlet_v0
 from townlet_env.config.load import load_scenario
 from townlet_env.views.sb3 import make_vec_env
 from townlet_env.views.vector import TownletVectorEnv
+from townlet_replay.bench.measure import Arm, Clock, Play, timed
+from townlet_replay.bench.plays import SEED, parallel, script, slots
 
 TOWN = "town_day"
 WORLDS = 128  # of 8 residents: 1,024 slots

@@ -11,6 +11,7 @@ import typer
 
 from townlet_env.errors import TownletError
 from townlet_env.notices import listen
+from townlet_replay.cli.bench import bench
 from townlet_replay.cli.capture import capture
 from townlet_replay.cli.captures import app as captures
 from townlet_replay.cli.compare import compare
@@ -45,6 +46,7 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.add_typer(telemetry, name="telemetry")
+app.command("bench")(bench)
 app.command("doctor")(doctor)
 
 

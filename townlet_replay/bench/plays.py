@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.measure import Clock, Play, timed
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
 from townlet_env.sim.batch import WorldBatch
+from townlet_replay.bench.measure import Clock, Play, timed
 
 Orders = npt.NDArray[np.int64]
 SEED = 0
