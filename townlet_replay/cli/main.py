@@ -21,6 +21,7 @@ from townlet_replay.cli.doctor import doctor
 from townlet_replay.cli.evaluate import evaluate
 from townlet_replay.cli.golden import app as golden
 from townlet_replay.cli.kpis import kpis
+from townlet_replay.cli.parity import parity
 from townlet_replay.cli.render import render
 from townlet_replay.cli.scenarios import app as scenarios
 from townlet_replay.cli.telemetry import app as telemetry
@@ -43,6 +44,7 @@ app.command("capture")(capture)
 app.add_typer(captures, name="captures")
 app.add_typer(golden, name="golden")
 app.command("train")(train)
+app.command("parity")(parity)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.add_typer(telemetry, name="telemetry")

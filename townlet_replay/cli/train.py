@@ -162,6 +162,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Checkpoint to go on from.", rich_help_panel=LOGS)
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Digests of every minibatch.", rich_help_panel=LOGS)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Train a network; Ctrl-C keeps what was learnt in the checkpoint.
@@ -191,6 +194,7 @@ def train(
         "checkpoint": checkpoint,
         "resume": resume,
         "tensorboard": tensorboard,
+        "trace": trace,
         "compute": {"mode": compute, "precision": precision, "threads": threads},
         "ppo": {
             **pace,

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import JsonValue
 
 from townlet_replay.errors import TrainingError
@@ -19,10 +20,20 @@ from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.fused import FusedPPO
+from townlet_replay.training.gae import Advantages
 from townlet_replay.training.live import Actor
-from townlet_replay.training.ppo import Aim, make_optimizer, ppo_update
+from townlet_replay.training.ppo import (
+    Aim,
+    PPOConfig,
+    Stepper,
+    make_optimizer,
+    pass_over,
+    ppo_update,
+    prepare_update,
+)
 from townlet_replay.training.torch_settings import fast_products, keep_freed_memory, torch_threads
-from townlet_replay.training.update_stats import UpdateStats
+from townlet_replay.training.trace import Trace
+from townlet_replay.training.update_stats import UpdateStats, summary
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,11 +77,13 @@ class Computing:
         mode: How it is computed.
         optimizer: Adam over the network's parameters.
         settings: Of the next update.
+        trace: Is told of every update; None: there is none.
     """
 
     def __init__(self, network: TownletNetwork, config: TrainConfig) -> None:
         self.mode = resolve(config, network)
         self.settings = config.ppo
+        self.trace = None if config.trace is None else Trace(config.trace)
         self._network = network
         self._config = config
         self._fused = FusedNetwork(network, config.compute.precision) if self._is_fused else None
@@ -123,13 +136,35 @@ class Computing:
         """
         with self.session():
             if self._learner is not None:
+                self._learner.watch = self._watch if self.trace is not None else None
                 if aim is not None:
                     raise TrainingError(
                         "compute 'fused': expected objective ppo or bc, found another one; set "
                         "compute autograd (or auto)"
                     )
                 return self._learner.update(rollout, rng, self.settings)
-            return ppo_update(self._network, self.optimizer, rollout, self.settings, rng, aim)
+            update = ppo_update if self.trace is None else self._traced_update
+            return update(self._network, self.optimizer, rollout, self.settings, rng, aim)
+
+    def _traced_update(
+        self,
+        network: TownletNetwork,
+        optimizer: torch.optim.Optimizer,
+        rollout: Rollout,
+        config: PPOConfig,
+        rng: np.random.Generator,
+        aim: Aim | None,
+    ) -> UpdateStats:
+        """Do what ``ppo_update`` does, and tell the trace."""
+        stepper, estimates = prepare_update(network, optimizer, rollout, config, aim)
+        watched = self._watch(stepper, rollout, estimates)
+        passes = pass_over(len(rollout.actions), watched, config, rng)
+        return summary(rollout, estimates, passes)
+
+    def _watch(self, stepper: Stepper, rollout: Rollout, estimates: Advantages) -> Stepper:
+        if self.trace is None:
+            return stepper
+        return self.trace.watch(stepper, (rollout, estimates), self._network, self.optimizer)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -101,6 +101,7 @@ class TrainConfig(Settings):
     checkpoint: Path | None = Field(None, description="where the weights go")
     resume: Path | None = Field(None, description="checkpoint to go on from")
     tensorboard: Path | None = Field(None, description="folder of TensorBoard logs")
+    trace: Path | None = Field(None, description="digests of every minibatch, for `townlet parity`")
     device: Annotated[str, AfterValidator(_is_there)] = "cpu"
     network: NetworkConfig = NetworkConfig()
     ppo: PPOConfig = PPOConfig()

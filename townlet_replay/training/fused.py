@@ -6,7 +6,7 @@ weights depend on seed and settings, not on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -38,9 +38,11 @@ from townlet_replay.training.fused_kernels import (
     mean_and_deviation,
     ppo_gradient,
 )
+from townlet_replay.training.gae import Advantages
 from townlet_replay.training.ppo import (
     ADVANTAGE_EPS,
     PPOConfig,
+    Stepper,
     check_known,
     check_legal,
     estimate,
@@ -82,6 +84,9 @@ class FusedPPO:
         optimizer: Adam over its parameters, from ``make_optimizer``.
         config: Settings.
         threads: That share the chunks of a minibatch.
+
+    Attributes:
+        watch: Given the stepper, rows and estimates of an update, returns who goes through it.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class FusedPPO:
         self._parts = [Gradients(fused, flat) for flat in self._flats]
         self._rooms: list[dict[int, _Room]] = [{} for _ in range(threads)]
         self._lists = CellLists.empty(0, fused.cells)
+        self.watch: Callable[[Stepper, Rollout, Advantages], Stepper] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._data: _Data | None = None
 
@@ -135,7 +141,10 @@ class FusedPPO:
             self._total.hand_over()
             self._adam.begin()
             try:
-                passes = pass_over(len(rollout.actions), self, self._config, rng)
+                stepper: Stepper = self
+                if self.watch is not None:
+                    stepper = self.watch(self, rollout, estimates)
+                passes = pass_over(len(rollout.actions), stepper, self._config, rng)
             finally:
                 self._adam.end()
                 self._data = None

@@ -314,6 +314,8 @@ class TrainingHarness:
     def close(self) -> None:
         """Finish the logs."""
         self._books.close()
+        if self.computing.trace is not None:
+            self.computing.trace.close()
 
     def result(self) -> TrainingResult:
         """Return what was done so far."""

@@ -167,6 +167,26 @@ def ppo_update(
             mask, or does not fit the network; or a gradient is not finite (the weights are then
             those of the step before).
     """
+    prepared = prepare_update(network, optimizer, rollout, config, aim)
+    passes = pass_over(len(rollout.actions), prepared.stepper, config, rng)
+    return summary(rollout, prepared.estimates, passes)
+
+
+class PreparedUpdate(NamedTuple):
+    """An update that only has to be gone through."""
+
+    stepper: Stepper
+    estimates: Advantages
+
+
+def prepare_update(
+    network: TownletNetwork,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    aim: Aim | None = None,
+) -> PreparedUpdate:
+    """Check a rollout and lay it out for :func:`pass_over`; see :func:`ppo_update`."""
     check_known(rollout)
     batch = to_batch(network, rollout)
     check_legal(rollout)
@@ -180,8 +200,7 @@ def ppo_update(
         None if aim.weights is None else _column(aim.weights, network),
     )
     stepper = _Autograd(network, optimizer, (batch, targets), config, aim.auxiliary)
-    passes = pass_over(len(rollout.actions), stepper, config, rng)
-    return summary(rollout, aim.estimates, passes)
+    return PreparedUpdate(stepper, aim.estimates)
 
 
 def _column(array: NDArray[Any], network: TownletNetwork) -> Tensor:
@@ -301,7 +320,7 @@ def _loss(
     advantages = targets.advantages
     # The deviation of one row is undefined; sb3-contrib divides by it and poisons every weight.
     if config.normalize_advantage and len(advantages) > 1:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + ADVANTAGE_EPS)
+        advantages = standardised(advantages)
     ratio = torch.exp(log_probs - targets.old_log_probs)
     clipped = torch.clamp(ratio, 1 - config.clip_range, 1 + config.clip_range)
     gains = torch.min(advantages * ratio, advantages * clipped)
@@ -318,6 +337,11 @@ def _loss(
             [policy, value, entropy, total, outside, k3, ratio.mean(), ratio.max(), ess]
         )
     return total, Figures(*figures.tolist())
+
+
+def standardised(advantages: Tensor) -> Tensor:
+    """Return the advantages of a minibatch with mean 0 and unbiased deviation 1."""
+    return (advantages - advantages.mean()) / (advantages.std() + ADVANTAGE_EPS)
 
 
 def _near_old(values: Tensor, targets: _Targets, clip_range: float | None) -> Tensor:

@@ -24,9 +24,11 @@ from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.records import Progress, Verdict, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
+from townlet_replay.training.sb3_trace import TraceCallback
 from townlet_replay.training.schedules import Schedule
 from townlet_replay.training.telemetry_schema import EpochRecord
 from townlet_replay.training.tensorboard_log import check_tensorboard
+from townlet_replay.training.trace import Trace
 
 Watch = Callable[[EpochRecord], None]
 
@@ -132,12 +134,16 @@ def _over_the_run(schedule: Schedule) -> float | Schedule:
 def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _Scribe) -> None:
     model.set_logger(_logger(config))
     try:
-        model.learn(steps, callback=scribe)
+        model.learn(steps, callback=[scribe, *_tracer(config)])
     finally:
         # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
         if config.checkpoint is not None and scribe.updates:
             save_model(config.checkpoint, model)
         scribe.close()
+
+
+def _tracer(config: TrainConfig) -> list[BaseCallback]:
+    return [] if config.trace is None else [TraceCallback(Trace(config.trace))]
 
 
 def _logger(config: TrainConfig) -> Logger:
