@@ -82,10 +82,14 @@ def test_split(days, tmp_path):
 
 
 def test_convert(days, tmp_path):
-    out = tmp_path / "out"
-    ran = townlet("captures", "convert", days, "--no-compress", "--prefix", "p", "--output", out)
-    assert ran.out == f"6 samples, 36 rows -> {out}/p_manifest.json\n"
-    zipped, plain = (next(path.glob("*_anna_000.npz")).stat().st_size for path in (days, out))
-    assert plain > zipped
-    for sample, original in zip(load_capture(out), load_capture(days), strict=True):
-        assert same_sample(with_meta(sample, source=None), original)
+    plain, packed = tmp_path / "plain", tmp_path / "packed"
+    ran = townlet("captures", "convert", days, "--no-compress", "--prefix", "p", "--output", plain)
+    assert ran.out == f"6 samples, 36 rows -> {plain}/p_manifest.json\n"
+    townlet("captures", "convert", plain, "--mode", "packed", "--output", packed)
+    sizes = [next(path.glob("*_anna_000.npz")).stat().st_size for path in (plain, days, packed)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert {sample.meta.mode for sample in load_capture(packed)} == {"packed"}
+    for path in (plain, packed):
+        for sample, original in zip(load_capture(path), load_capture(days), strict=True):
+            assert same_sample(with_meta(sample, source=None), original)
+            assert sample.meta.source.manifest_sha256 == load_capture(days).digest

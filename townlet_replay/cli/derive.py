@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -25,7 +25,17 @@ class By(StrEnum):
 
 Source = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the new capture.")]
+
+
+class Mode(StrEnum):
+    """How arrays are written; the same words as in the sidecar."""
+
+    FULL = "full"
+    PACKED = "packed"
+
+
 Prefix = Annotated[str, typer.Option(help="What file names begin with.")]
+InMode = Annotated[Mode, typer.Option("--mode", help="How arrays are kept.")]
 Compress = Annotated[bool, typer.Option("--compress/--no-compress", help="Zip arrays.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace a capture of the same prefix.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
@@ -46,6 +56,7 @@ def slice_command(
         list[str] | None, typer.Option(help="Keep only samples with this tag; may be repeated.")
     ] = None,
     prefix: Prefix = "rollout_sample",
+    mode: InMode = Mode.FULL,
     compress: Compress = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -65,7 +76,9 @@ def slice_command(
         first_tick=first_tick,
         last_tick=last_tick,
     )
-    report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
+    report(
+        write(derived, output, Writing(prefix, mode.value, compress, overwrite)), as_json=as_json
+    )
 
 
 def filter_command(
@@ -75,6 +88,7 @@ def filter_command(
         str, typer.Option(help="Condition: \"return > 0 and tags has 'night'\", for example.")
     ],
     prefix: Prefix = "rollout_sample",
+    mode: InMode = Mode.FULL,
     compress: Compress = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -90,7 +104,9 @@ def filter_command(
     found = load_capture(capture)
     with bar("looking", len(found)) as progress:
         derived = filter_capture(found, where, progress.advance)
-    report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
+    report(
+        write(derived, output, Writing(prefix, mode.value, compress, overwrite)), as_json=as_json
+    )
 
 
 def merge_command(
@@ -99,6 +115,7 @@ def merge_command(
     ],
     output: Output,
     prefix: Prefix = "rollout_sample",
+    mode: InMode = Mode.FULL,
     compress: Compress = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -115,7 +132,9 @@ def merge_command(
     agents = [{entry.agent_id for entry in capture.manifest.samples} for capture in found]
     with bar("looking", sum(map(len, agents))) as progress:
         derived = merge_captures(found, progress.advance)
-    report(write(derived, output, prefix, compress, overwrite), as_json=as_json)
+    report(
+        write(derived, output, Writing(prefix, mode.value, compress, overwrite)), as_json=as_json
+    )
 
 
 def split_command(
@@ -131,6 +150,7 @@ def split_command(
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
     each: Annotated[bool, typer.Option("--each", help="A part per episode or agent.")] = False,
     prefix: Prefix = "rollout_sample",
+    mode: InMode = Mode.FULL,
     compress: Compress = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -153,15 +173,9 @@ def split_command(
     else:
         shares = dict(map(_share, part)) if part else TRAIN_AND_VALIDATION
         parts = split_capture(found, shares, by=by.value, seed=seed)
+    writing = Writing(prefix, mode.value, compress, overwrite)
     with bar(output.name, len(found)) as progress:
-        written = write_captures(
-            parts,
-            output,
-            prefix=prefix,
-            compress=compress,
-            overwrite=overwrite,
-            watch=progress.advance,
-        )
+        written = write_captures(parts, output, watch=progress.advance, **writing._asdict())
     if as_json:
         summaries = {name: summary(part_of) for name, part_of in written.items()}
         typer.echo(json.dumps(summaries, indent=1))
@@ -184,35 +198,40 @@ def convert_command(
     capture: Source,
     output: Output,
     prefix: Prefix = "rollout_sample",
+    mode: InMode = Mode.FULL,
     compress: Compress = True,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a capture anew, zipped or not, under another prefix.
+    """Write a capture anew: full or packed, zipped or not.
 
-    Example: townlet captures convert captures/day --no-compress --output captures/fast
+    Example: townlet captures convert captures/day --mode packed --output captures/packed
     """
     from townlet_replay.manifest import load_capture
     from townlet_replay.tools.slicing import slice_capture
 
     everything = slice_capture(load_capture(capture))
-    report(write(everything, output, prefix, compress, overwrite), as_json=as_json)
+    report(
+        write(everything, output, Writing(prefix, mode.value, compress, overwrite)), as_json=as_json
+    )
 
 
-def write(derived: Derived, output: Path, prefix: str, compress: bool, overwrite: bool) -> Capture:
+class Writing(NamedTuple):
+    """How a capture is written."""
+
+    prefix: str
+    mode: Literal["full", "packed"]
+    compress: bool
+    overwrite: bool
+
+
+def write(derived: Derived, output: Path, writing: Writing) -> Capture:
     """Write a derived capture under a bar."""
     from townlet_replay.cli.console import bar
     from townlet_replay.tools.derived import write_capture
 
     with bar(output.name, len(derived)) as progress:
-        return write_capture(
-            derived,
-            output,
-            prefix=prefix,
-            compress=compress,
-            overwrite=overwrite,
-            watch=progress.advance,
-        )
+        return write_capture(derived, output, watch=progress.advance, **writing._asdict())
 
 
 def summary(capture: Capture) -> dict[str, object]:

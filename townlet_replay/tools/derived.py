@@ -13,7 +13,7 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.sample import ReplaySample, arrays_of, with_meta
-from townlet_replay.sidecar import CaptureMetadata, SampleSource
+from townlet_replay.sidecar import CaptureMetadata, Mode, SampleSource
 from townlet_replay.tools.cutting import cut_rows
 from townlet_replay.writer import DEFAULT_PREFIX, CaptureWriter, WriterSettings
 
@@ -88,6 +88,7 @@ def write_capture(
     output: str | Path,
     *,
     prefix: str = DEFAULT_PREFIX,
+    mode: Mode = "full",
     compress: bool = True,
     overwrite: bool = False,
     watch: Watch | None = None,
@@ -98,6 +99,7 @@ def write_capture(
         derived: which samples.
         output: directory; not that of a capture that is read.
         prefix: what file names begin with.
+        mode: how arrays are written.
         compress: deflate the arrays.
         overwrite: replace a capture of the same prefix.
         watch: called with 1 after every pick.
@@ -106,7 +108,7 @@ def write_capture(
         CaptureError: nothing to write, an input that is damaged or would be written into, a
             capture that is there already, or a disk that refuses.
     """
-    settings = WriterSettings(prefix=prefix, compress=compress, overwrite=overwrite)
+    settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
     return _write(derived, _writer(derived, Path(output), settings), watch or _ignore)
 
 
@@ -115,6 +117,7 @@ def write_captures(
     output: str | Path,
     *,
     prefix: str = DEFAULT_PREFIX,
+    mode: Mode = "full",
     compress: bool = True,
     overwrite: bool = False,
     watch: Watch | None = None,
@@ -123,10 +126,10 @@ def write_captures(
 
     Nothing is written before every folder was found to be free.
     """
-    settings = WriterSettings(prefix=prefix, compress=compress, overwrite=overwrite)
-    writers = {
-        name: _writer(derived, Path(output) / name, settings) for name, derived in parts.items()
-    }
+    writers = {}
+    for name, derived in parts.items():
+        settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
+        writers[name] = _writer(derived, Path(output) / name, settings)
     return {
         name: _write(derived, writers[name], watch or _ignore) for name, derived in parts.items()
     }
@@ -138,7 +141,7 @@ def _writer(derived: Derived, target: Path, settings: WriterSettings) -> Capture
             f"{target}: the capture that is read is in this directory, and inputs are never "
             "changed; choose another output directory"
         )
-    return CaptureWriter(target, settings._replace(metadata=derived.metadata))
+    return CaptureWriter(target, settings)
 
 
 def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
