@@ -93,3 +93,23 @@ def test_convert(days, tmp_path):
         for sample, original in zip(load_capture(path), load_capture(days), strict=True):
             assert same_sample(with_meta(sample, source=None), original)
             assert sample.meta.source.manifest_sha256 == load_capture(days).digest
+
+
+def test_diff(days, tmp_path):
+    out = tmp_path / "out"
+    townlet("captures", "convert", days, "--mode", "packed", "--output", out)
+    ran = townlet("captures", "diff", days, out)
+    assert (ran.code, ran.out) == (0, "the same: 6 samples, 36 rows\n")
+    assert townlet("captures", "diff", days, out, "--json").json["same"] is True
+    CaptureWriter(tmp_path / "more").write_episode([life("anna", 0, rows=6, dies=True)])
+    ran = townlet("captures", "diff", days, tmp_path / "more", "--limit", 6)
+    assert ran.code == 1
+    lines = ran.out.splitlines()
+    assert lines[0] == "only in the first: ben, episode 0"
+    assert lines[5] == (
+        "anna, episode 0: row 5: terminations: False and True; 1 rows of terminations differ"
+    )
+    assert lines[6].endswith(" more differences (--limit)")
+    found = townlet("captures", "diff", days, tmp_path / "more", "--json").json
+    assert found["samples"][0]["arrays"][0]["row"] == 5
+    assert len(found["only_left"]) == 5

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from townlet_replay.recorder import RecordReplay
     from townlet_replay.sample import ReplaySample
     from townlet_replay.tools.derived import write_capture, write_captures
+    from townlet_replay.tools.differing import diff_captures
     from townlet_replay.tools.filtering import filter_capture
     from townlet_replay.tools.merging import merge_captures
     from townlet_replay.tools.slicing import slice_capture
@@ -34,6 +35,7 @@ __all__ = [
     "ReplaySample",
     "RolloutBuffer",
     "TrainingHarness",
+    "diff_captures",
     "filter_capture",
     "frames_to_replay_sample",
     "load_capture",
@@ -53,6 +55,7 @@ _HOMES = {
     "ReplaySample": "townlet_replay.sample",
     "RolloutBuffer": "townlet_replay.training.rollout_buffer",
     "TrainingHarness": "townlet_replay.training.harness",
+    "diff_captures": "townlet_replay.tools.differing",
     "filter_capture": "townlet_replay.tools.filtering",
     "frames_to_replay_sample": "townlet_replay.frames",
     "load_capture": "townlet_replay.manifest",

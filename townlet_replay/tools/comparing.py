@@ -28,15 +28,23 @@ def differences(left: Any, right: Any, field: str = "") -> Iterator[Difference]:
         field: what both are called.
     """
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        for name in dict.fromkeys([*left, *right]):
-            inner = f"{field}.{name}" if field else str(name)
-            yield from differences(left.get(name, ABSENT), right.get(name, ABSENT), inner)
+        names = {name: f"{field}.{name}" if field else str(name) for name in [*left, *right]}
+        yield from _entries(left, right, names)
     elif _is_list(left) and _is_list(right):
-        for place in range(max(len(left), len(right))):
-            one, other = (x[place] if place < len(x) else ABSENT for x in (left, right))
-            yield from differences(one, other, f"{field}[{place}]")
+        ours, theirs = dict(enumerate(left)), dict(enumerate(right))
+        yield from _entries(ours, theirs, {i: f"{field}[{i}]" for i in [*ours, *theirs]})
     elif left != right:
         yield Difference(field, left, right)
+
+
+def _entries(
+    left: Mapping[Any, Any], right: Mapping[Any, Any], fields: Mapping[Any, str]
+) -> Iterator[Difference]:
+    for key, field in fields.items():
+        if key in left and key in right:
+            yield from differences(left[key], right[key], field)
+        else:
+            yield Difference(field, left.get(key, ABSENT), right.get(key, ABSENT))
 
 
 def _is_list(value: object) -> bool:
