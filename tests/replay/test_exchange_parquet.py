@@ -160,6 +160,21 @@ def test_a_bomb_is_refused_unread(data):
         all_of(data)
 
 
+def test_lists_longer_than_the_schema_says_are_refused_unread(data):
+    path = data / "steps.parquet"
+    honest = pq.read_metadata(path).metadata[b"ARROW:schema"]
+    steps = pq.read_table(path)
+    index = steps.schema.get_field_index("observation.features")
+    long = pa.array([[0.5] * 400] * 7, pa.list_(pa.float32()))
+    forged = steps.set_column(index, "observation.features", long)
+    with pq.ParquetWriter(path, forged.schema, store_schema=False) as writer:
+        writer.add_key_value_metadata({b"ARROW:schema": honest, **steps.schema.metadata})
+        for part in (forged.slice(0, 3), forged.slice(3)):
+            writer.write_table(part)
+    with pytest.raises(CaptureError, match=r"observation\.features has 1200 numbers, expected 12"):
+        all_of(data)
+
+
 def test_flipped_bits_are_refused_or_change_nothing_but_data(data):
     # Parquet has no checksums here: a flip in the numbers of a page is not noticed. No flip may
     # end in anything but samples or one kind of error.

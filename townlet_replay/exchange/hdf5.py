@@ -29,7 +29,7 @@ from townlet_replay.safe_files import open_regular
 
 MAX_HDF5_BYTES = 2**40
 MAX_CHUNK_BYTES = 64 * 2**20
-MAX_NAME_BYTES = 4096  # of a text attribute
+MAX_TEXT_BYTES = 4096  # of a text attribute
 MAX_UNPACKED = 1100  # bytes of arrays per byte of the file: a little more than deflate can reach
 
 _GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
@@ -78,26 +78,41 @@ class Hdf5File:
             raise CaptureError(f"{path}: {error}") from error
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
-    def attribute(self, path: str, name: str) -> int | str | None:
-        """Return a whole number or a text that a group carries; ``None`` if it has none.
+    def text(self, path: str, name: str) -> str | None:
+        """Return a short text that a group carries; ``None`` if it has none.
 
         Raises:
             CaptureError: anything else under this name.
         """
+        value = self._attribute(path, name, is_text=True)
+        return None if value is None else str(value)
+
+    def number(self, path: str, name: str) -> int | None:
+        """Return a whole number that a group carries; ``None`` if it has none.
+
+        Raises:
+            CaptureError: anything else under this name.
+        """
+        value = self._attribute(path, name, is_text=False)
+        return None if value is None else int(value)
+
+    def _attribute(self, path: str, name: str, *, is_text: bool) -> Any:
         attributes = self.group(path).attrs
         if name not in attributes:
             return None
         found = attributes.get_id(name)
-        text = self._h5py.check_string_dtype(found.dtype) is not None
-        if found.shape == () and found.get_storage_size() <= MAX_NAME_BYTES:
-            if text:
-                value = attributes[name]
-                return value if isinstance(value, str) else bytes(value).decode("utf-8")
-            if found.dtype.kind in "iu":
-                return int(attributes[name])
+        string = self._h5py.check_string_dtype(found.dtype)
+        fits = string is not None if is_text else found.dtype.kind in "iu"
+        if found.shape == () and fits and found.dtype.itemsize <= MAX_TEXT_BYTES:
+            value = attributes[name]
+            if not is_text:
+                return value
+            value = value if isinstance(value, str) else bytes(value).decode("utf-8")
+            if len(value) <= MAX_TEXT_BYTES:
+                return value
         raise CaptureError(
-            f"the attribute {name!r} of {path} is {found.dtype}{list(found.shape)}; "
-            "expected one whole number or one short text"
+            f"the attribute {name!r} of {path} is {found.dtype} of shape {found.shape}; "
+            f"expected one {'short text' if is_text else 'whole number'}"
         )
 
     def _member(self, path: str) -> Any:

@@ -114,10 +114,10 @@ class _Reader:
         }
         if ours:
             return _own_parts(rows, found, nested)
-        agent, seed = file.attribute(place, "agent_id"), file.attribute(place, "seed")
-        small = isinstance(seed, int) and seed < MAX_SEED
+        seed = file.number(place, "seed")
+        small = seed is not None and seed < MAX_SEED
         meta = SampleMeta(
-            agent_id=agent if isinstance(agent, str) else "agent_0",
+            agent_id=file.text(place, "agent_id") or "agent_0",
             episode_id=index,
             action_lookup=self._actions.lookup,
             action_dim=self._actions.dim,

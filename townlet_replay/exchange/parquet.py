@@ -170,7 +170,10 @@ class _Writer:
             self._path,
             schema.with_metadata({OURS: to_json(layout)}),
             compression=compression,
-            use_dictionary=["agent_id", "behaviour"],  # dictionaries merge NaNs, and 0 with -0
+            use_dictionary=[
+                "agent_id",
+                "behaviour",
+            ],  # of numbers they cost more time than bytes saved
         )
 
     def _again(self, fresh: Mapping[str, Column], compression: str = "zstd") -> None:
