@@ -21,11 +21,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 from townlet_env.notices import say
 
@@ -42,6 +45,7 @@ def kernel_digest() -> str:
     return _hash(_SOURCES, f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}")
 
 
+@cache
 def _hash(folder: Path, words: str = "") -> str:
     digest = hashlib.blake2b(words.encode(), digest_size=8)
     for path in sorted(folder.rglob("*.py")):
@@ -132,6 +136,19 @@ class _CompileListener(event.Listener):  # type: ignore[misc]
 event.register("numba:compile", _CompileListener())
 
 
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache, which loads compiled code without what only compiling needs.
+
+    Numba learns all of NumPy and SciPy's linear algebra before it looks into a cache: a third of a
+    warm start. Its compiler does so as well, when there is something to compile.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled code for a signature, or None."""
+        rtsys.initialize(target_context)  # the symbols that compiled code is linked with
+        return self._load_overload(sig, target_context)
+
+
 def _cache_of(source: Path, root: Path) -> Path:
     """Return where the kernels of a source file are cached."""
     return root if source.is_relative_to(_SOURCES) else root / _hash(source.parent)
@@ -142,12 +159,13 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     ``error_model="numpy"`` and no fastmath: bits must not depend on the machine's mood.
     """
-    compile_it = numba.njit(cache=CACHE_DIR is not None, error_model="numpy", nogil=True)
-    previous = numba.config.CACHE_DIR
-    if CACHE_DIR is not None:  # read at decoration time only
+    compiled: Any = numba.njit(error_model="numpy", nogil=True)(function)
+    if CACHE_DIR is not None and not numba.config.DISABLE_JIT:
+        previous = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(_cache_of(Path(function.__code__.co_filename), CACHE_DIR))
-    try:
-        compiled: Callable[P, R] = compile_it(function)
-    finally:
-        numba.config.CACHE_DIR = previous  # other packages keep their own cache
-    return compiled
+        try:
+            compiled._cache = _Cache(function)  # reads the folder now
+        finally:
+            numba.config.CACHE_DIR = previous  # other packages keep their own cache
+    as_typed: Callable[P, R] = compiled
+    return as_typed
