@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.frames import NAN, Ending, Frame
+from townlet_replay.frames import NAN, Columns, Ending, stack_actions
 from townlet_replay.metrics import TownEvent
-from townlet_replay.spaces import ActionFormat, copy_observation, split_mask
+from townlet_replay.sight import Sight
 
 Step = tuple[
     dict[Any, Any], dict[Any, float], dict[Any, bool], dict[Any, bool], dict[Any, dict[str, Any]]
@@ -22,22 +22,19 @@ Step = tuple[
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
-class Seen(NamedTuple):
-    """What an agent saw last: copies, whatever the environment does to its buffers."""
-
-    raw: Any  # as the environment gave it, leaves are arrays
-    arrays: dict[str, NDArray[Any]]
-    mask: NDArray[np.int8] | None
-
-
 class Note(NamedTuple):
     """What a caller attaches to the next action of one agent."""
 
-    log_prob: float | None = None
+    log_prob: float = NAN
     value: float = NAN
     logits: NDArray[np.float32] | None = None
     intent: int | NDArray[Any] | None = None
     policy_version: int | None = None
+
+    @property
+    def knows_log_prob(self) -> bool:
+        """Whether the log-prob is known."""
+        return not math.isnan(self.log_prob)
 
 
 class Outcome(NamedTuple):
@@ -49,26 +46,81 @@ class Outcome(NamedTuple):
     info: Mapping[str, Any]
 
 
+NOTHING = Note()
+
+
+class Row(NamedTuple):
+    """What an agent did and got in one step; what it saw before is in its :class:`Sight`."""
+
+    action: int | NDArray[Any]
+    reward: float
+    tick: int
+    note: Note
+    components: NDArray[np.float32] | None
+
+
 @dataclass
 class Life:
     """The rows of one agent so far."""
 
-    frames: list[Frame] = field(default_factory=list)
+    sight: Sight  # one row more than ``rows``: what the agent sees now, or saw in the end
+    rows: list[Row] = field(default_factory=list)
+    terminated: bool = False  # in the last row
+    truncated: bool = False
     events: list[TownEvent] | None = field(default_factory=list)  # None: not told
     illegal: int | None = 0  # None: not told
-    ending: Seen | None = None  # set once the agent is done
+    done: bool = False  # nothing can follow
     final_value: float = NAN
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing can follow."""
-        return self.ending is not None
+    fault: str | None = None  # why these rows are no sample
 
     @property
     def needs_value(self) -> bool:
         """Whether its rows have values, and the one after the last is still unknown."""
-        last = self.frames[-1]
-        return not last.terminated and not math.isnan(last.value) and math.isnan(self.final_value)
+        known = not math.isnan(self.rows[-1].note.value)
+        return known and not self.terminated and math.isnan(self.final_value)
+
+    def columns(self, *, is_certain: bool) -> Columns:
+        """Return the rows stacked; log-probs that nobody attached are 0 if actions are certain.
+
+        Raises:
+            ValueError: they do not fit each other.
+        """
+        fault = self.fault or self.sight.fault
+        if fault is not None:
+            raise ValueError(fault)
+        rows = len(self.rows)
+        self.sight.shrink(rows + 1)
+        observations, masks = self.sight.rows(rows)
+        actions, rewards, ticks, notes, components = zip(*self.rows, strict=True)
+        unknown = 0.0 if is_certain else NAN
+        log_probs = [note.log_prob if note.knows_log_prob else unknown for note in notes]
+        terminations = np.zeros(rows, np.bool_)
+        truncations = np.zeros(rows, np.bool_)
+        terminations[-1], truncations[-1] = self.terminated, self.truncated
+        return Columns(
+            observations=observations,
+            action_mask=masks,
+            actions=stack_actions("actions", actions),
+            rewards=rewards,
+            terminations=terminations,
+            truncations=truncations,
+            ticks=ticks,
+            log_probs=log_probs,
+            values=[note.value for note in notes],
+            logits=[note.logits for note in notes],
+            intents=[note.intent for note in notes],
+            reward_components=components,
+            policy_versions=[note.policy_version for note in notes],
+        )
+
+    def ending(self) -> Ending:
+        """Return what followed the last row."""
+        observation, mask = self.sight.at(len(self.rows))
+        return Ending(observation, self.final_value, mask)
+
+    def raw_ending(self) -> Any:
+        """Return the observation after the last row as the environment gave it."""
+        return self.sight.raw(len(self.rows))
 
 
 class OpenEpisode:
@@ -78,65 +130,61 @@ class OpenEpisode:
         self.episode_id = episode_id
         self.seed = seed
         self.step = 0  # steps begun
-        self.seen: dict[Any, Seen] = {}
+        self.seen: dict[Any, Sight] = {}  # who is there
         self.lives: dict[Any, Life] = {}
 
-    def observe(self, agent: object, seen: Seen) -> None:
-        """Remember what ``agent`` sees now; one that is done stays done until the next episode."""
+    def row_of_next(self, agent: object, *, acts: bool) -> int:
+        """Return the row of its sight that the next observation of ``agent`` belongs in."""
         life = self.lives.get(agent)
-        if life is None or not life.done:
-            self.seen[agent] = seen
+        return (0 if life is None else len(life.rows)) + acts
 
     def add(self, agent: object, action: int | NDArray[Any], note: Note, outcome: Outcome) -> None:
         """Add the row of an agent that acted; :meth:`observe` its new observation afterwards."""
-        life = self.lives.setdefault(agent, Life())
-        seen, info = self.seen[agent], outcome.info
-        life.frames.append(
-            Frame(
-                observation=seen.arrays,
-                action=action,
-                reward=outcome.reward,
-                terminated=outcome.terminated,
-                truncated=outcome.truncated,
-                tick=_tick(info, self.step),
-                action_mask=seen.mask,
-                log_prob=NAN if note.log_prob is None else note.log_prob,
-                value=note.value,
-                logits=note.logits,
-                intent=note.intent,
-                reward_components=_components(info.get("reward_components")),
-                policy_version=note.policy_version,
-            )
-        )
+        life = self.lives.get(agent)
+        if life is None:
+            life = self.lives[agent] = Life(self.seen[agent])
+        life.fault = life.fault or life.sight.fault
+        info = outcome.info
+        components = _components(info.get("reward_components"))
+        life.rows.append(Row(action, outcome.reward, _tick(info, self.step), note, components))
+        life.terminated, life.truncated = outcome.terminated, outcome.truncated
         life.final_value = NAN
         life.events = _more_events(life.events, info.get("events"))
         refused = info.get("illegal_action")
         if life.illegal is not None:
             life.illegal = None if refused is None else life.illegal + int(bool(refused))
 
+    def observe(self, agent: object, sight: Sight, fault: str | None) -> None:
+        """Remember what ``agent`` sees now; one that is done stays done until the next episode."""
+        life = self.lives.get(agent)
+        if life is None or not life.done:
+            sight.fault = fault
+            self.seen[agent] = sight
+
     def end(self, agent: object, terminated: bool) -> None:
         """Close the life of ``agent``: its last observation is what it sees now.
 
         An agent that ends in a step in which it did not act ends with the last row it has.
         """
-        seen = self.seen.pop(agent, None)
+        sight = self.seen.pop(agent, None)
         life = self.lives.get(agent)
-        if life is None or seen is None:
+        if life is None or sight is None:
             return
-        last = life.frames[-1]
-        if not (last.terminated or last.truncated):
-            life.frames[-1] = last._replace(terminated=terminated, truncated=not terminated)
-        life.ending = seen
+        if not (life.terminated or life.truncated):
+            life.terminated, life.truncated = terminated, not terminated
+        life.done = True
 
-    def end_of(self, agent: object) -> Ending:
-        """Return what followed the last row of ``agent``, done or not."""
-        life = self.lives[agent]
-        seen = life.ending or self.seen[agent]
-        return Ending(seen.arrays, life.final_value, seen.mask)
 
-    def raw_end_of(self, agent: object) -> object:
-        """Return the observation after the last row as the environment gave it."""
-        return (self.lives[agent].ending or self.seen[agent]).raw
+def finite_or_nan(agent: object, name: str, value: float) -> float:
+    """Return a number that was attached to an agent; NaN means unknown.
+
+    Raises:
+        CaptureError: it is infinite.
+    """
+    found = float(value)
+    if math.isinf(found):
+        raise CaptureError(f"agent {agent!r}: the {name} is {found}; NaN means unknown")
+    return NAN if math.isnan(found) else found
 
 
 def read_outcome(agent: object, returned: Step) -> Outcome:
@@ -160,19 +208,6 @@ def read_outcome(agent: object, returned: Step) -> Outcome:
         bool(truncations.get(agent, False)),
         infos.get(agent, {}),
     )
-
-
-def look(
-    agent: object, observation: object, info: Mapping[str, Any], actions: ActionFormat
-) -> Seen:
-    """Copy what ``agent`` sees now.
-
-    Raises:
-        CaptureError: the observation or its mask cannot be recorded.
-    """
-    raw = copy_observation(observation)
-    arrays, mask = split_mask(agent, raw, info, actions)
-    return Seen(raw, arrays, mask)
 
 
 def _tick(info: Mapping[str, Any], step: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,30 @@ class SampleOrigin(NamedTuple):
     tags: tuple[str, ...] = ()
     capture_metadata: CaptureMetadata = CaptureMetadata()
 
+    @property
+    def where(self) -> str:
+        """What to call the sample in a message."""
+        return f"sample of agent {self.agent_id!r}, episode {self.episode_id}"
+
+
+class Columns(NamedTuple):
+    """The rows of one life, T of them, each quantity by itself."""
+
+    observations: dict[str, NDArray[Any]]  # key -> (T, ...)
+    action_mask: NDArray[np.int8] | None  # (T, A)
+    actions: NDArray[Any]  # (T,) ids, or (T, ...) components
+    rewards: Sequence[float]
+    terminations: NDArray[np.bool_]  # (T,)
+    truncations: NDArray[np.bool_]  # (T,)
+    ticks: Sequence[int]
+    log_probs: Sequence[float]  # NaN: unknown
+    values: Sequence[float]  # NaN: unknown
+    policy_log_probs: Sequence[float] = ()
+    logits: Sequence[NDArray[np.float32] | None] = ()  # (A,) each; empty: none of these is known
+    intents: Sequence[int | NDArray[Any] | None] = ()
+    reward_components: Sequence[NDArray[np.float32] | None] = ()  # (K,) each
+    policy_versions: Sequence[int | None] = ()
+
 
 def frames_to_replay_sample(
     frames: Sequence[Frame], ending: Ending, origin: SampleOrigin
@@ -73,39 +97,70 @@ def frames_to_replay_sample(
     Raises:
         CaptureError: no frames, or rows that do not fit each other.
     """
-    where = f"sample of agent {origin.agent_id!r}, episode {origin.episode_id}"
     if not frames:
-        raise CaptureError(f"{where}: no frames; a sample has at least one row")
+        raise CaptureError(f"{origin.where}: no frames; a sample has at least one row")
+    return columns_to_replay_sample(lambda: _columns_of(frames), ending, origin)
+
+
+def columns_to_replay_sample(
+    columns: Callable[[], Columns], ending: Ending, origin: SampleOrigin
+) -> ReplaySample:
+    """Make a sample of rows that are stacked already; see :func:`frames_to_replay_sample`.
+
+    Args:
+        columns: returns the rows, or raises ``ValueError`` with the reason why they do not fit.
+        ending: what the agent saw after its last action.
+        origin: names and provenance.
+
+    Raises:
+        CaptureError: the rows do not fit each other.
+    """
     try:
-        return _assemble(frames, ending, origin)
+        return _assemble(columns(), ending, origin)
     except ValidationError as error:
-        raise CaptureError(f"{where}: {first_problem(error)}") from error
+        raise CaptureError(f"{origin.where}: {first_problem(error)}") from error
     except (ValueError, OverflowError) as error:
-        raise CaptureError(f"{where}: {error}") from error
+        raise CaptureError(f"{origin.where}: {error}") from error
 
 
-def _assemble(frames: Sequence[Frame], ending: Ending, origin: SampleOrigin) -> ReplaySample:
-    rows = len(frames)
-    terminations = np.array([frame.terminated for frame in frames], np.bool_)
-    truncations = np.array([frame.truncated for frame in frames], np.bool_)
-    truncations[-1] |= not terminations[-1]
-    values = np.array([frame.value for frame in frames], np.float32)
-    actions = _stack("actions", [np.asarray(frame.action) for frame in frames])
+def _columns_of(frames: Sequence[Frame]) -> Columns:
     masks = [frame.action_mask for frame in frames]
     masked = any(mask is not None for mask in masks)
-    mask = _stack("action_mask", masks).astype(np.int8) if masked else None
-    return ReplaySample(
+    return Columns(
         observations=_stack_observations(frames),
-        action_mask=mask,
-        actions=actions if actions.dtype == np.float32 else actions.astype(np.int64),
-        rewards=np.array([frame.reward for frame in frames], np.float32),
+        action_mask=stack("action_mask", masks).astype(np.int8) if masked else None,
+        actions=stack_actions("actions", [frame.action for frame in frames]),
+        rewards=[frame.reward for frame in frames],
+        terminations=np.array([frame.terminated for frame in frames], np.bool_),
+        truncations=np.array([frame.truncated for frame in frames], np.bool_),
+        ticks=[frame.tick for frame in frames],
+        log_probs=[frame.log_prob for frame in frames],
+        values=[frame.value for frame in frames],
+        policy_log_probs=[frame.policy_log_prob for frame in frames],
+        logits=[frame.logits for frame in frames],
+        intents=[frame.intent for frame in frames],
+        reward_components=[frame.reward_components for frame in frames],
+        policy_versions=[frame.policy_version for frame in frames],
+    )
+
+
+def _assemble(columns: Columns, ending: Ending, origin: SampleOrigin) -> ReplaySample:
+    rows = len(columns.rewards)
+    terminations, truncations = columns.terminations, columns.truncations
+    truncations[-1] |= not terminations[-1]
+    values = np.array(columns.values, np.float32)
+    return ReplaySample(
+        observations=columns.observations,
+        action_mask=columns.action_mask,
+        actions=columns.actions,
+        rewards=np.array(columns.rewards, np.float32),
         terminations=terminations,
         truncations=truncations,
-        old_log_probs=np.array([frame.log_prob for frame in frames], np.float32),
+        old_log_probs=np.array(columns.log_probs, np.float32),
         value_preds=np.append(values, _final_value(values, terminations, ending)),
-        ticks=np.array([frame.tick for frame in frames], np.int32),
+        ticks=np.array(columns.ticks, np.int32),
         final_observation=dict(ending.observation),
-        extras=_extras(frames, ending, mask),
+        extras=_extras(columns, ending),
         meta=SampleMeta(
             agent_id=origin.agent_id,
             episode_id=origin.episode_id,
@@ -135,14 +190,24 @@ def _stack_observations(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
     keys = frames[0].observation.keys()
     for row, frame in enumerate(frames):
         if frame.observation.keys() != keys:
-            raise ValueError(
-                f"row {row} observes {sorted(frame.observation)}, row 0 {sorted(keys)}; "
-                "expected the same keys in every row"
-            )
-    return {key: _stack(key, [frame.observation[key] for frame in frames]) for key in keys}
+            raise ValueError(other_keys(row, frame.observation, keys))
+    return {key: stack(key, [frame.observation[key] for frame in frames]) for key in keys}
 
 
-def _stack(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any]:
+def other_keys(row: int, found: Iterable[str], expected: Iterable[str]) -> str:
+    """Say that a row observes other things than the first."""
+    return (
+        f"row {row} observes {sorted(found)}, row 0 {sorted(expected)}; "
+        "expected the same keys in every row"
+    )
+
+
+def stack(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any]:
+    """Stack what every row has.
+
+    Raises:
+        ValueError: some rows have none, or one of another shape or dtype.
+    """
     known = [array for array in arrays if array is not None]
     if len(known) != len(arrays):
         raise ValueError(f"{name} is given for {len(known)} of {len(arrays)} rows")
@@ -151,30 +216,40 @@ def _stack(name: str, arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any]:
     return np.stack(known)
 
 
-def _extras(
-    frames: Sequence[Frame], ending: Ending, mask: NDArray[np.int8] | None
-) -> dict[str, NDArray[Any]]:
+def stack_actions(name: str, actions: Sequence[int | NDArray[Any]]) -> NDArray[Any]:
+    """Stack ids, or components, as they are stored: int64, or float32 as they are.
+
+    Raises:
+        ValueError: as :func:`stack`.
+    """
+    if all(type(action) is int for action in actions):
+        return np.array(actions, np.int64)
+    array = stack(name, [np.asarray(action) for action in actions])
+    return array if array.dtype == np.float32 else array.astype(np.int64)
+
+
+def _extras(columns: Columns, ending: Ending) -> dict[str, NDArray[Any]]:
     extras: dict[str, NDArray[Any]] = {}
-    log_probs = np.array([frame.policy_log_prob for frame in frames], np.float32)
+    log_probs = np.array(columns.policy_log_probs, np.float32)
     if not np.isnan(log_probs).all():
         extras["policy_log_probs"] = log_probs
-    known = [frame.logits for frame in frames if frame.logits is not None]
+    known = [logits for logits in columns.logits if logits is not None]
     if known:
         unknown = np.full_like(known[0], NAN)
-        logits = [unknown if frame.logits is None else frame.logits for frame in frames]
-        extras["behaviour_logits"] = _stack("logits", logits).astype(np.float32)
-    if any(frame.intent is not None for frame in frames):
-        intents = [frame.action if frame.intent is None else frame.intent for frame in frames]
-        array = _stack("intents", [np.asarray(intent) for intent in intents])
-        extras["intent_actions"] = array if array.dtype == np.float32 else array.astype(np.int64)
-    if all(frame.reward_components is not None for frame in frames):
-        components = _stack("reward_components", [frame.reward_components for frame in frames])
-        extras["reward_components"] = components.astype(np.float32)
-    if any(frame.policy_version is not None for frame in frames):
-        versions = [frame.policy_version for frame in frames]
-        extras["policy_version"] = np.array([-1 if v is None else v for v in versions], np.int64)
-    if mask is not None:
-        illegal = _illegal(np.array([frame.action for frame in frames], np.int64), mask)
+        logits = [unknown if row is None else row for row in columns.logits]
+        extras["behaviour_logits"] = stack("logits", logits).astype(np.float32)
+    if any(intent is not None for intent in columns.intents):
+        pairs = zip(columns.intents, columns.actions, strict=True)
+        intents = [action if intent is None else intent for intent, action in pairs]
+        extras["intent_actions"] = stack_actions("intents", intents)
+    components = columns.reward_components
+    if components and all(row is not None for row in components):
+        extras["reward_components"] = stack("reward_components", components).astype(np.float32)
+    if any(version is not None for version in columns.policy_versions):
+        versions = [-1 if version is None else version for version in columns.policy_versions]
+        extras["policy_version"] = np.array(versions, np.int64)
+    if columns.action_mask is not None:
+        illegal = _illegal(columns.actions.astype(np.int64), columns.action_mask)
         if illegal.any():
             extras["illegal_actions"] = illegal
     if ending.action_mask is not None:

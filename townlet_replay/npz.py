@@ -33,6 +33,7 @@ MAX_ITEM_BYTES = 8
 
 MEMBER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
+LEVEL = 3  # of deflate: a seventh more bytes than 6, in two fifths of the time
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip member
 _UNIX = 3  # zipfile writes the running system here, which would change the bytes
 _ENCRYPTED = 0x1
@@ -78,10 +79,11 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
             info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
             info.create_system = _UNIX
             info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-            with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(
-                    member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
-                )
+            member = io.BytesIO()
+            np.lib.format.write_array(
+                member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
+            )
+            archive.writestr(info, member.getvalue(), compresslevel=LEVEL)
     data = buffer.getvalue()
     if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
         return encode_npz(arrays, compress=False)

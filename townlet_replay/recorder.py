@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
 from townlet_replay.background import BackgroundWriter, DirectWriter
-from townlet_replay.episode import Note, OpenEpisode, Seen, Step, look, read_outcome
+from townlet_replay.episode import NOTHING, Note, OpenEpisode, Step, finite_or_nan, read_outcome
 from townlet_replay.errors import CaptureError
-from townlet_replay.frames import NAN, SampleOrigin, frames_to_replay_sample
+from townlet_replay.frames import SampleOrigin, columns_to_replay_sample
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.provenance import decider_of, metadata_of, names_of
 from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
+from townlet_replay.sight import Sight
 from townlet_replay.spaces import ActionFormat, action_format
 from townlet_replay.writer import CaptureWriter
 
@@ -90,6 +90,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self._episodes = 0
         self._unusable: list[CaptureError] = []  # why a life became no sample, until it is raised
         self._formats: dict[Any, ActionFormat] = {}
+        self._longest = 0  # rows of the longest life so far, and one
         self._notes: dict[Any, Note] = {}
 
     @property
@@ -110,9 +111,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self._finished = False
         episode = OpenEpisode(self._episodes, seed)
         for agent in self.env.agents:
-            seen = self._look(agent, (observations, {}, {}, {}, infos))
-            if seen is not None:
-                episode.observe(agent, seen)
+            seen = self._look(episode, agent, (observations, {}, {}, {}, infos), acts=False)
+            episode.observe(agent, *seen)
         self._episode = episode
         return observations, infos
 
@@ -143,11 +143,11 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         if policy_version is not None:
             agents = dict.fromkeys(self._present())
         for agent in agents:
-            note = self._notes.get(agent, Note())
+            note = self._notes.get(agent, NOTHING)
             if log_probs is not None and agent in log_probs:
                 note = note._replace(log_prob=self._log_prob(agent, log_probs[agent]))
             if values is not None and agent in values:
-                note = note._replace(value=_finite_or_nan(agent, "value", values[agent]))
+                note = note._replace(value=finite_or_nan(agent, "value", values[agent]))
             if logits is not None and agent in logits:
                 note = note._replace(logits=np.array(logits[agent], np.float32))
             if intents is not None and agent in intents:
@@ -173,7 +173,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                     f"agent {agent!r} has no rows in an open episode; annotate_final belongs "
                     "between the last step and reset or close"
                 )
-            life.final_value = _finite_or_nan(agent, "final value", value)
+            life.final_value = finite_or_nan(agent, "final value", value)
         self._seal_if_complete()
 
     def step(self, actions: dict[Any, Any]) -> Step:
@@ -288,23 +288,35 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             for agent in episode.seen
             if agent not in living or terminations.get(agent) or truncations.get(agent)
         ]
-        seen = {agent: self._look(agent, returned) for agent in {**episode.seen, **living}}
+        seen = {
+            agent: self._look(episode, agent, returned, acts=agent in chosen)
+            for agent in {**episode.seen, **living}
+        }
         episode.step += 1
         for agent, outcome in outcomes.items():
-            episode.add(agent, chosen[agent], notes.get(agent, Note()), outcome)
-        for agent, now in seen.items():
-            episode.observe(agent, now or episode.seen[agent])
+            episode.add(agent, chosen[agent], notes.get(agent, NOTHING), outcome)
+        for agent, (sight, fault) in seen.items():
+            episode.observe(agent, sight, fault)
         for agent in gone:
             episode.end(agent, bool(terminations.get(agent, False)))
         self._value_ends(episode, gone)
 
-    def _look(self, agent: object, returned: Step) -> Seen | None:
-        """Return what ``agent`` sees after a step; ``None`` if it is dead and sees nothing."""
+    def _look(
+        self, episode: OpenEpisode, agent: object, returned: Step, *, acts: bool
+    ) -> tuple[Sight, str | None]:
+        """Copy what ``agent`` sees after a step, and say why it does not fit what it saw before."""
         observations, _, terminations, _, infos = returned
+        sight = episode.seen.get(agent)
+        row = episode.row_of_next(agent, acts=acts)
         if agent in observations:
-            return look(agent, observations[agent], infos.get(agent, {}), self._format(agent))
-        if agent not in self.env.agents and terminations.get(agent, False):
-            return None
+            if sight is None:
+                sight = Sight(agent, self._format(agent), self._longest)
+                row = 0
+            return sight, sight.write(row, observations[agent], infos.get(agent, {}))
+        if sight is not None and agent not in self.env.agents and terminations.get(agent, False):
+            if acts:  # it is dead and sees nothing
+                sight.repeat(row)
+            return sight, sight.fault
         raise CaptureError(
             f"the environment returned no observation for agent {agent!r}; a row needs what was "
             "seen before it, and a row that did not terminate also what followed"
@@ -315,13 +327,13 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         if self.policy is None:
             return
         asked = {
-            agent: episode.raw_end_of(agent)
+            agent: episode.lives[agent].raw_ending()
             for agent in agents
             if agent in episode.lives and episode.lives[agent].needs_value
         }
         if asked:
             for agent, value in self.policy.values_of(asked).items():
-                episode.lives[agent].final_value = _finite_or_nan(agent, "final value", value)
+                episode.lives[agent].final_value = finite_or_nan(agent, "final value", value)
 
     def _seal_if_complete(self) -> None:
         episode = self._episode
@@ -333,15 +345,13 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
 
     def _sample(self, episode: OpenEpisode, agent: object) -> ReplaySample:
         life = episode.lives[agent]
-        form = self._format(agent)
-        frames = life.frames
-        known = any(not math.isnan(frame.log_prob) for frame in frames)
+        known = any(row.note.knows_log_prob for row in life.rows)
         behaviour = self.settings.behaviour_of(str(agent), log_probs_known=known)
-        if behaviour.kind == "script":
-            frames = [f._replace(log_prob=0.0) if math.isnan(f.log_prob) else f for f in frames]
-        sample = frames_to_replay_sample(
-            frames,
-            episode.end_of(agent),
+        form = self._format(agent)
+        self._longest = max(self._longest, len(life.rows) + 1)
+        sample = columns_to_replay_sample(
+            lambda: life.columns(is_certain=behaviour.kind == "script"),
+            life.ending(),
             SampleOrigin(
                 agent_id=str(agent),
                 episode_id=episode.episode_id,
@@ -377,14 +387,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         return [] if self._episode is None else list(self._episode.seen)
 
     def _log_prob(self, agent: object, log_prob: float) -> float:
-        found = _finite_or_nan(agent, "log-prob", log_prob)
+        found = finite_or_nan(agent, "log-prob", log_prob)
         if self._format(agent).discrete and found > MAX_DISCRETE_LOG_PROB:
             raise CaptureError(f"agent {agent!r}: log-prob {found} of an action id is above 0")
         return found
-
-
-def _finite_or_nan(agent: object, name: str, value: float) -> float:
-    found = float(value)
-    if math.isinf(found):
-        raise CaptureError(f"agent {agent!r}: the {name} is {found}; NaN means unknown")
-    return NAN if math.isnan(found) else found

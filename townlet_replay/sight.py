@@ -1,0 +1,225 @@
+"""What one agent sees, written row by row into arrays that grow: the hot path of a recorder.
+
+The first observation says what is expected. As long as others are built alike, an observation costs
+a few comparisons and one copy per part; anything else takes the long way through
+:mod:`~townlet_replay.spaces`, which accepts or refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_replay.frames import other_keys
+from townlet_replay.spaces import (
+    MASK,
+    ActionFormat,
+    copy_observation,
+    plain_key,
+    split_mask,
+)
+
+LEAST_ROOM, MOST_ROOM = 64, 4096  # rows to begin with
+
+
+class _Part(NamedTuple):
+    """Where a part of an observation goes, and what it has to be."""
+
+    key: str | None  # in the observation; None: the observation itself
+    column: NDArray[Any]  # (room, ...)
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Sight:
+    """The observations and masks of one life.
+
+    Args:
+        agent: for messages.
+        actions: of the agent: only ids have a mask.
+        room: rows to begin with.
+
+    Attributes:
+        fault: why the row that was written last can belong to no sample, or ``None``.
+    """
+
+    def __init__(self, agent: object, actions: ActionFormat, room: int = 0) -> None:
+        self.fault: str | None = None
+        self._agent = agent
+        self._actions = actions
+        self._room = min(max(room, LEAST_ROOM), MOST_ROOM)
+        self._columns: dict[str, NDArray[Any]] = {}
+        self._masks: NDArray[np.int8] | None = None
+        self._parts: list[_Part] | None = None  # of observations that can be written as they are
+        self._keys: frozenset[Any] = frozenset()  # of an observation that is a dict
+        self._mask_in_info = False
+        self._mask_dtype: np.dtype[Any] = np.dtype(np.int8)
+        self._raw: Any = None  # the last observation, if it took the long way
+
+    def write(self, row: int, observation: Any, info: Mapping[str, Any]) -> str | None:
+        """Copy what the agent sees into a row, and return why it does not fit the others, if so.
+
+        Nothing is written if the observation is refused. The row is the one that :attr:`fault`
+        tells about once the caller has set it to what is returned.
+
+        Raises:
+            CaptureError: the observation or its mask cannot be recorded at all.
+        """
+        if row >= self._room:
+            self._grow()
+        if self._write_alike(row, observation, info):
+            self._raw = None
+            return None
+        raw = copy_observation(observation)
+        arrays, mask = split_mask(self._agent, raw, info, self._actions)
+        self._raw = raw
+        if row == 0:
+            self._begin(observation, arrays, mask)
+        misfit = self._misfit(row, arrays, mask)
+        if misfit is None:
+            for key, array in arrays.items():
+                self._columns[key][row] = array
+            if mask is not None and self._masks is not None:
+                self._masks[row] = mask
+        return misfit
+
+    def repeat(self, row: int) -> None:
+        """Write once more into ``row`` what is in the row before."""
+        if row >= self._room:
+            self._grow()
+        for column in (*self._columns.values(), *(() if self._masks is None else (self._masks,))):
+            column[row] = column[row - 1]
+
+    def rows(self, count: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]:
+        """Return the observations and masks of the first ``count`` rows: views."""
+        masks = None if self._masks is None else self._masks[:count]
+        return {key: column[:count] for key, column in self._columns.items()}, masks
+
+    def at(self, row: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]:
+        """Return copies of the observation and the mask of one row."""
+        mask = None if self._masks is None else self._masks[row].copy()
+        return {key: column[row].copy() for key, column in self._columns.items()}, mask
+
+    def raw(self, row: int) -> Any:
+        """Return the last observation, in ``row``, as the environment gave it."""
+        if self._raw is not None or self._parts is None:
+            return self._raw
+        found: dict[Any, Any] = {part.key: part.column[row].copy() for part in self._parts}
+        if None in found:
+            return found[None]
+        if self._masks is not None and not self._mask_in_info:
+            found[MASK] = self._masks[row].astype(self._mask_dtype)
+        return found
+
+    def shrink(self, count: int) -> None:
+        """Give back the room behind the first ``count`` rows; nothing is written afterwards."""
+        self._parts = None
+        for column in (*self._columns.values(), *(() if self._masks is None else (self._masks,))):
+            column.resize((count, *column.shape[1:]), refcheck=False)
+
+    def _write_alike(self, row: int, observation: Any, info: Mapping[str, Any]) -> bool:
+        """Write an observation that is built like the first; else write nothing."""
+        parts = self._parts
+        if parts is None or not self._is_alike(parts, observation):
+            return False
+        if self._masks is None:
+            if self._actions.discrete and info.get(MASK) is not None:
+                return False
+        else:
+            mask: Any = info.get(MASK) if self._mask_in_info else observation[MASK]
+            if not self._is_mask(mask):
+                return False
+            self._masks[row] = mask
+        for key, column, _, _ in parts:
+            column[row] = observation if key is None else observation[key]
+        return True
+
+    def _is_alike(self, parts: list[_Part], observation: Any) -> bool:
+        if parts[0].key is not None and (
+            type(observation) is not dict or observation.keys() != self._keys
+        ):
+            return False
+        for key, _, shape, dtype in parts:
+            found = observation if key is None else observation[key]
+            if type(found) is not np.ndarray or found.shape != shape or found.dtype != dtype:
+                return False
+        return True
+
+    def _is_mask(self, mask: Any) -> bool:
+        """Whether this is a mask of bytes, 0 or 1."""
+        return (
+            type(mask) is np.ndarray
+            and mask.dtype == self._mask_dtype
+            and mask.shape == (self._actions.dim,)
+            and not mask.tobytes().strip(b"\x00\x01")
+        )
+
+    def _begin(
+        self, observation: Any, arrays: dict[str, NDArray[Any]], mask: NDArray[np.int8] | None
+    ) -> None:
+        """Make room for rows like this one."""
+        self._columns = {
+            key: np.empty((self._room, *array.shape), array.dtype) for key, array in arrays.items()
+        }
+        self._masks = None if mask is None else np.empty((self._room, *mask.shape), np.int8)
+        self._parts = self._parts_of(observation)
+        self._keys = frozenset(observation) if isinstance(observation, Mapping) else frozenset()
+        in_observation = isinstance(observation, Mapping) and MASK in observation
+        self._mask_in_info = mask is not None and not in_observation
+        if mask is not None:
+            given = observation[MASK] if in_observation else mask
+            self._mask_dtype = np.asarray(given).dtype
+            if self._mask_dtype.itemsize != 1:
+                self._parts = None
+
+    def _parts_of(self, observation: Any) -> list[_Part] | None:
+        """Return where the parts go, or ``None`` if they do not go there as they are."""
+        if type(observation) is np.ndarray:
+            keys: list[tuple[str | None, str]] = [(None, plain_key(()))]
+        elif type(observation) is dict:
+            leaves = [key for key in observation if key != MASK or not self._actions.discrete]
+            if any(type(observation[key]) is not np.ndarray for key in leaves):
+                return None
+            keys = [(key, plain_key((str(key),))) for key in leaves]
+        else:
+            return None
+        parts = [
+            _Part(
+                key, self._columns[name], self._columns[name].shape[1:], self._columns[name].dtype
+            )
+            for key, name in keys
+        ]
+        return parts or None
+
+    def _misfit(
+        self, row: int, arrays: dict[str, NDArray[Any]], mask: NDArray[np.int8] | None
+    ) -> str | None:
+        """Say why a row does not fit those before."""
+        if arrays.keys() != self._columns.keys():
+            return other_keys(row, arrays, self._columns)
+        for key, array in arrays.items():
+            column = self._columns[key]
+            if (array.shape, array.dtype) != (column.shape[1:], column.dtype):
+                return f"{key} changes its shape or dtype between rows"
+        if (mask is None) != (self._masks is None):
+            return "action_mask is given for some rows and not for others"
+        return None
+
+    def _grow(self) -> None:
+        self._room *= 2
+        bigger = {key: _twice(column) for key, column in self._columns.items()}
+        self._columns, old = bigger, self._columns
+        if self._masks is not None:
+            self._masks = _twice(self._masks)
+        if self._parts is not None:
+            names = {id(column): key for key, column in old.items()}
+            self._parts = [p._replace(column=bigger[names[id(p.column)]]) for p in self._parts]
+
+
+def _twice(column: NDArray[Any]) -> NDArray[Any]:
+    bigger = np.empty((2 * len(column), *column.shape[1:]), column.dtype)
+    bigger[: len(column)] = column
+    return bigger
