@@ -237,7 +237,7 @@ def segments(rollout, *columns):
 def told(rollout):
     """What the town told of every life."""
     flags = (rollout.terminations, rollout.truncations, rollout.action_mask)
-    seen = rollout.observations.values()
+    seen = [rollout.observations[key] for key in ("features", "map")]
     return segments(rollout, *seen, rollout.actions, rollout.rewards, *flags)
 
 
