@@ -113,3 +113,30 @@ def test_diff(days, tmp_path):
     found = townlet("captures", "diff", days, tmp_path / "more", "--json").json
     assert found["samples"][0]["arrays"][0]["row"] == 5
     assert len(found["only_left"]) == 5
+
+
+def test_stats(days, tmp_path):
+    ran = townlet("captures", "stats", days)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].endswith(": 6 samples, 36 rows, 3 episodes")
+    assert lines[1].split() == [
+        "metric",
+        "samples",
+        "mean",
+        "std",
+        "min",
+        *("5%", "25%", "50%", "75%", "95%", "max"),
+    ]
+    assert lines[2].split() == ["timesteps", "6", "6", "0", *["6"] * 7]
+    ran = townlet("captures", "stats", days, "--metric", "action_counts", "--by-agent")
+    table = [line.split() for line in ran.out.splitlines()[2:]]
+    assert [row[:2] for row in table[:2]] == [["action_counts.chat", "all"], ["anna", "3"]]
+    picture = tmp_path / "days.png"
+    found = townlet("captures", "stats", days, "--plot", picture, "--json").json
+    assert found["metrics"]["timesteps"]["quantiles"]["50%"] == 6
+    assert found["agents"]["ben"]["timesteps"]["samples"] == 3
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "exists already" in refusal("captures", "stats", days, "--plot", picture)
+    assert "ends in .png" in refusal("captures", "stats", days, "--plot", tmp_path / "days.pdf")
+    assert townlet("captures", "stats", days, "--plot", picture, "--overwrite").code == 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from townlet_replay.recorder import RecordReplay
     from townlet_replay.sample import ReplaySample
     from townlet_replay.tools.derived import write_capture, write_captures
+    from townlet_replay.tools.describing import capture_statistics
     from townlet_replay.tools.differing import diff_captures
     from townlet_replay.tools.filtering import filter_capture
     from townlet_replay.tools.merging import merge_captures
@@ -35,6 +36,7 @@ __all__ = [
     "ReplaySample",
     "RolloutBuffer",
     "TrainingHarness",
+    "capture_statistics",
     "diff_captures",
     "filter_capture",
     "frames_to_replay_sample",
@@ -55,6 +57,7 @@ _HOMES = {
     "ReplaySample": "townlet_replay.sample",
     "RolloutBuffer": "townlet_replay.training.rollout_buffer",
     "TrainingHarness": "townlet_replay.training.harness",
+    "capture_statistics": "townlet_replay.tools.describing",
     "diff_captures": "townlet_replay.tools.differing",
     "filter_capture": "townlet_replay.tools.filtering",
     "frames_to_replay_sample": "townlet_replay.frames",

@@ -23,7 +23,7 @@ def diff_command(
 
     Example: townlet captures diff captures/day captures/again
     """
-    from townlet_replay.cli.console import bar
+    from townlet_replay.cli.console import bar, printable
     from townlet_replay.manifest import load_capture
     from townlet_replay.tools.differing import diff_captures
 
@@ -37,7 +37,7 @@ def diff_command(
         typer.echo(f"the same: {len(one)} samples, {rows} rows")
     else:
         lines = list(_lines(found))
-        typer.echo("\n".join(lines[:limit]))
+        typer.echo(printable("\n".join(lines[:limit])))
         if len(lines) > limit:
             typer.echo(f"and {len(lines) - limit} more differences (--limit)")
     if not found.same:

@@ -15,7 +15,7 @@ from townlet_replay.cli.bench import bench
 from townlet_replay.cli.capture import capture
 from townlet_replay.cli.captures import app as captures
 from townlet_replay.cli.compare import compare
-from townlet_replay.cli.console import stderr
+from townlet_replay.cli.console import printable, stderr
 from townlet_replay.cli.demo import demo
 from townlet_replay.cli.doctor import doctor
 from townlet_replay.cli.evaluate import evaluate
@@ -70,4 +70,4 @@ def _plain(text: str) -> str:
     """Keep names from files from being read as markup or terminal codes."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() or c in "\n\t" else "?" for c in text))
+    return escape(printable(text))
