@@ -13,16 +13,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.sample import ReplaySample, arrays_of
-from townlet_replay.writer import CaptureWriter
 
 MOST_BYTES = 64 * 2**20
 
 Job = Callable[[], Sequence[ReplaySample]]
 """Makes the samples of one episode, or of some of its lives, in the thread."""
+
+
+class EpisodeWriter(Protocol):
+    """Brings episodes to disk; ``CaptureWriter`` is one."""
+
+    directory: Path
+    manifest_path: Path
+
+    def write_episode(self, samples: Sequence[ReplaySample]) -> object:
+        """Write samples of complete episodes, all of them or none."""
 
 
 class _Waiting(NamedTuple):
@@ -37,7 +47,7 @@ class DirectWriter:
         writer: Writes; nobody else may use it meanwhile.
     """
 
-    def __init__(self, writer: CaptureWriter) -> None:
+    def __init__(self, writer: EpisodeWriter) -> None:
         self.writer = writer
         self._waiting: list[Sequence[ReplaySample]] = []  # more than one if the disk refused
 
@@ -79,7 +89,7 @@ class BackgroundWriter:
         acknowledged: Jobs whose samples are on disk.
     """
 
-    def __init__(self, writer: CaptureWriter, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, writer: EpisodeWriter, most_bytes: int = MOST_BYTES) -> None:
         self.writer = writer
         self.acknowledged = 0
         self._most = most_bytes

@@ -18,7 +18,7 @@ from townlet_replay.background import BackgroundWriter
 from townlet_replay.batch_rows import LaneColumns, Life, Row
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import TownEvent
-from townlet_replay.provenance import versions
+from townlet_replay.provenance import played_seed, versions
 from townlet_replay.record_settings import read_settings
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
 from townlet_replay.sidecar import CaptureMetadata, SampleMeta
@@ -72,6 +72,11 @@ class RecordBatch:
                 f"{towns.autoreset_mode.name}; build the towns with that one"
             )
         self.settings = read_settings(settings)
+        if self.settings.mode == "actions":
+            raise CaptureError(
+                "a batch is recorded in mode full or packed; RecordReplay over one town keeps "
+                "actions"
+            )
         self.towns = towns
         self.critic = critic
         self._metadata = _metadata(towns, self.settings.metadata)
@@ -88,7 +93,7 @@ class RecordBatch:
         self._tells_events = False
         self._episodes = 0
         self._episode_of = np.zeros(towns.num_worlds, np.int64)
-        self._seeds: list[int | None] = [None] * towns.num_worlds
+        self._seeds = [0] * towns.num_worlds
 
     @property
     def manifest_path(self) -> Path:
@@ -109,8 +114,6 @@ class RecordBatch:
         self.seal()
         seen, infos = self.towns.reset(seed=seed)
         self._begin(range(self.towns.num_worlds))
-        if seed is not None:
-            self._seeds = [seed + w for w in range(self.towns.num_worlds)]
         self._look(seen)
         return seen, infos
 
@@ -227,7 +230,7 @@ class RecordBatch:
         for w in worlds:
             self._episode_of[w] = self._episodes
             self._episodes += 1
-            self._seeds[w] = None
+            self._seeds[w] = played_seed(self.towns.lanes.batch.worlds, w)
 
     def _look(self, seen: Arrays) -> None:
         self._seen = {key: part.copy() for key, part in seen.items() if key != "action_mask"}
@@ -325,10 +328,7 @@ class RecordBatch:
     def _meta(self, agent: str, w: int, life: Life) -> SampleMeta:
         rows, towns = len(life.mask), self.towns
         known = not np.isnan(life.columns["log_probs"]).all()
-        seed = self._seeds[w]
-        origin = self._metadata if seed is None else self._metadata.model_copy(
-            update={"seed": seed}
-        )  # fmt: skip
+        origin = self._metadata.model_copy(update={"seed": self._seeds[w]})
         return SampleMeta(
             agent_id=agent,
             episode_id=int(self._episode_of[w]),

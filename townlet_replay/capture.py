@@ -19,12 +19,12 @@ from townlet_env.sim.plan import Plan
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.spaces import action_space, observation_space
 from townlet_replay.errors import TrainingError
-from townlet_replay.manifest import MANIFEST_SUFFIX, Capture, load_capture
+from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.network import ObservationSpec
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.recorder import RecordReplay
-from townlet_replay.sidecar import Behaviour, CaptureMetadata, Mode
+from townlet_replay.sidecar import Behaviour, CaptureMetadata, RecordMode
 
 Watch = Callable[[int], None]
 
@@ -44,9 +44,10 @@ class CaptureSettings(BaseModel):
     )
     agents: tuple[str, ...] | None = Field(None, description="keep only these residents' samples")
     prefix: str = "rollout_sample"
-    mode: Mode = "full"
+    mode: RecordMode = "full"
     compress: bool = True
     overwrite: bool = False
+    logits: bool = Field(True, description="keep the scores of a network behind its actions")
 
 
 def capture_settings(**settings: object) -> CaptureSettings:
@@ -69,6 +70,18 @@ class Choice(NamedTuple):
 def capture_scenario(
     config: TownConfig, out: Path, settings: CaptureSettings, watch: Watch | None = None
 ) -> Capture:
+    """Play the scripts of a scenario, record everybody, and open the capture.
+
+    Raises:
+        ConfigError: As :func:`record_scenario`.
+        CaptureError: As :func:`record_scenario`, or an action log was recorded.
+    """
+    return load_capture(record_scenario(config, out, settings, watch))
+
+
+def record_scenario(
+    config: TownConfig, out: Path, settings: CaptureSettings, watch: Watch | None = None
+) -> Path:
     """Play the scripts of a scenario and record everybody.
 
     Args:
@@ -76,6 +89,9 @@ def capture_scenario(
         out: Directory of the capture.
         settings: How much, and how.
         watch: Called after every tick with the ticks done.
+
+    Returns:
+        The manifest, or the list of episodes of an action log.
 
     Raises:
         ConfigError: A resident has no script (``policy: learner``), or ``agents`` names nobody
@@ -108,7 +124,7 @@ def capture_scenario(
                 recorder.step(choice.actions)
                 if watch is not None:
                     watch(1)
-    return load_capture(recorder.manifest_path)
+    return recorder.manifest_path
 
 
 def capture_checkpoint(
@@ -120,7 +136,31 @@ def capture_checkpoint(
     greedy: bool = False,
     watch: Watch | None = None,
 ) -> Capture:
+    """Let a saved network play everybody, record it, and open the capture.
+
+    Raises:
+        TrainingError: As :func:`record_checkpoint`.
+        CheckpointError: As :func:`record_checkpoint`.
+        CaptureError: As :func:`record_checkpoint`, or an action log was recorded.
+    """
+    return load_capture(
+        record_checkpoint(config, out, settings, checkpoint, greedy=greedy, watch=watch)
+    )
+
+
+def record_checkpoint(
+    config: TownConfig,
+    out: Path,
+    settings: CaptureSettings,
+    checkpoint: Path,
+    *,
+    greedy: bool = False,
+    watch: Watch | None = None,
+) -> Path:
     """Let a saved network play everybody and record it, log-probs and values included.
+
+    Returns:
+        The manifest, or the list of episodes of an action log.
 
     Raises:
         TrainingError: ``policy`` or ``epsilon`` were asked for as well.
@@ -137,8 +177,7 @@ def capture_checkpoint(
     seed = config.seed if settings.seed is None else settings.seed
     runtime = PolicyRuntime(network, seed=seed, greedy=greedy)
     ticks = config.ticks * settings.episodes
-    record_policy(env, runtime, out, ticks=ticks, seed=seed, settings=settings, watch=watch)
-    return load_capture(out / f"{settings.prefix}{MANIFEST_SUFFIX}")
+    return record_policy(env, runtime, out, ticks=ticks, seed=seed, settings=settings, watch=watch)
 
 
 def town_spec(plan: Plan) -> ObservationSpec:
@@ -247,7 +286,7 @@ def record_policy(
     version: int = 0,
     settings: CaptureSettings | None = None,
     watch: Watch | None = None,
-) -> None:
+) -> Path:
     """Let a network play everybody for ``ticks`` ticks and record log-probs, values and logits.
 
     Episodes follow each other; the last one is cut, and closed by the value of what is seen then.
@@ -261,6 +300,9 @@ def record_policy(
         version: Number of the policy's update, kept in every row.
         settings: How the capture is written.
         watch: Called after every tick with the ticks done.
+
+    Returns:
+        The manifest, or the list of episodes of an action log.
 
     Raises:
         ConfigError: ``settings.agents`` names nobody who lives here.
@@ -287,9 +329,10 @@ def record_policy(
             recorder.annotate(
                 log_probs=acts.log_probs,
                 values=acts.values,
-                logits=acts.logits,
+                logits=acts.logits if settings.logits else None,
                 policy_version=version,
             )
             observations, *_ = recorder.step(acts.actions)
             if watch is not None:
                 watch(1)
+    return recorder.manifest_path

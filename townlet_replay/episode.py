@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN, Columns, Ending, stack_actions
 from townlet_replay.metrics import TownEvent
+from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
+from townlet_replay.sidecar import CaptureMetadata
 from townlet_replay.sight import Sight
+from townlet_replay.spaces import ActionFormat
 
 Step = tuple[
     dict[Any, Any], dict[Any, float], dict[Any, bool], dict[Any, bool], dict[Any, dict[str, Any]]
 ]
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class Critic(Protocol):
+    """A policy that knows values; ``PolicyRuntime`` is one."""
+
+    def values_of(self, observations: dict[Any, Any]) -> Mapping[Any, float]:
+        """Return V(observation) by agent; agents it does not know may be left out."""
 
 
 class Note(NamedTuple):
@@ -35,6 +45,38 @@ class Note(NamedTuple):
     def knows_log_prob(self) -> bool:
         """Whether the log-prob is known."""
         return not math.isnan(self.log_prob)
+
+
+class Attached(NamedTuple):
+    """What a caller attaches to the next actions, by agent; ``None`` where nothing."""
+
+    log_probs: Mapping[Any, float] | None
+    values: Mapping[Any, float] | None
+    logits: Mapping[Any, NDArray[Any]] | None
+    intents: Mapping[Any, Any] | None
+    policy_version: int | None
+
+    @property
+    def agents(self) -> dict[Any, None]:
+        """Everybody who is named, in order."""
+        return dict.fromkeys(agent for table in self[:4] for agent in table or ())
+
+    def add_to(self, note: Note, agent: object, actions: ActionFormat) -> Note:
+        """Return ``note`` with what is attached to ``agent``.
+
+        Raises:
+            CaptureError: a number that cannot be one, or an intent that is no action.
+        """
+        log_probs, values, logits, intents, version = self
+        if log_probs is not None and agent in log_probs:
+            note = note._replace(log_prob=log_prob_of(agent, log_probs[agent], actions))
+        if values is not None and agent in values:
+            note = note._replace(value=finite_or_nan(agent, "value", values[agent]))
+        if logits is not None and agent in logits:
+            note = note._replace(logits=np.array(logits[agent], np.float32))
+        if intents is not None and agent in intents:
+            note = note._replace(intent=actions.encode(agent, intents[agent]))
+        return note if version is None else note._replace(policy_version=version)
 
 
 class Outcome(NamedTuple):
@@ -174,6 +216,12 @@ class OpenEpisode:
             life.terminated, life.truncated = terminated, not terminated
         life.done = True
 
+    def metadata(self, of_capture: CaptureMetadata) -> CaptureMetadata:
+        """Return where the episode comes from: the capture's metadata, with its own seed."""
+        if self.seed is None:
+            return of_capture
+        return of_capture.model_copy(update={"seed": int(self.seed)})
+
 
 def finite_or_nan(agent: object, name: str, value: float) -> float:
     """Return a number that was attached to an agent; NaN means unknown.
@@ -185,6 +233,18 @@ def finite_or_nan(agent: object, name: str, value: float) -> float:
     if math.isinf(found):
         raise CaptureError(f"agent {agent!r}: the {name} is {found}; NaN means unknown")
     return NAN if math.isnan(found) else found
+
+
+def log_prob_of(agent: object, log_prob: float, actions: ActionFormat) -> float:
+    """Return a log-prob that was attached to an agent; NaN means unknown.
+
+    Raises:
+        CaptureError: it is infinite, or makes an action id more probable than 1.
+    """
+    found = finite_or_nan(agent, "log-prob", log_prob)
+    if actions.discrete and found > MAX_DISCRETE_LOG_PROB:
+        raise CaptureError(f"agent {agent!r}: log-prob {found} of an action id is above 0")
+    return found
 
 
 def read_outcome(agent: object, returned: Step) -> Outcome:

@@ -21,6 +21,7 @@ from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta, 
 
 MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
+LOG_SUFFIX = "_actions.json"  # of an action log
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
@@ -166,6 +167,12 @@ def find_manifest(directory: str | Path) -> Path:
     if not root.is_dir():
         raise CaptureError(f"{root}: expected the directory of a capture, found none")
     found = sorted(root.glob(f"*{MANIFEST_SUFFIX}"))
+    log = next(root.glob(f"*{LOG_SUFFIX}"), None)
+    if not found and log is not None:
+        raise CaptureError(
+            f"{log}: an action log, which holds no observations; derive a capture from it with "
+            "`townlet captures materialise`"
+        )
     if not found:
         raise CaptureError(
             f"{root}: no capture here: expected a file named <prefix>{MANIFEST_SUFFIX}; "
@@ -203,5 +210,7 @@ def load_capture(path: str | Path) -> Capture:
         CaptureError: no capture there, or its manifest is unusable.
     """
     found = Path(path)
+    if found.name.endswith(LOG_SUFFIX):
+        found = found.parent
     manifest = found if found.name.endswith(MANIFEST_SUFFIX) else find_manifest(found)
     return Capture(manifest, load_manifest(manifest))

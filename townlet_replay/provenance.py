@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ def decider_of(env: Any) -> OptionActions | ScriptedScenario | None:
     while isinstance(env, BaseParallelWrapper) and not isinstance(env, deciders):
         env = env.env
     return env if isinstance(env, deciders) else None
+
+
+def played_seed(worlds: Any, w: int = 0) -> int:
+    """Return the seed that plays the running episode of a world again, as 64 bits with a sign."""
+    return int(worlds["seed"][w].astype(np.int64))
 
 
 def names_of(env: Any) -> CaptureNames:

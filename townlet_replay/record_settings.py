@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import first_problem
-from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata, Mode
+from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata, Mode, RecordMode
 from townlet_replay.writer import DEFAULT_PREFIX, WriterSettings
-
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class RecordSettings(BaseModel):
     """The settings of :class:`~townlet_replay.recorder.RecordReplay`.
 
-    ``mode`` is ``"full"``, arrays that NumPy alone reads, or ``"packed"``, fewer bytes.
+    ``mode`` is ``"full"``, arrays that NumPy alone reads; ``"packed"``, fewer bytes; or
+    ``"actions"``, what was done in a deterministic environment, from which the rest is derived.
     ``prefix`` begins every file name. ``behaviour`` says who acts, for all agents or by agent id:
     ``"policy"``, ``"script"`` (certain: log-prob 0), ``"script_eps"``, ``"mixed"``, ``"unknown"``
     (log-prob NaN), or a ``Behaviour``; left out, it is ``"policy"`` where log-probs were attached
@@ -31,7 +28,7 @@ class RecordSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Mode = "full"
+    mode: RecordMode = "full"
     prefix: str = DEFAULT_PREFIX
     behaviour: Behaviour | BehaviourKind | dict[str, Behaviour | BehaviourKind] | None = None
     agents: tuple[str, ...] | None = None
@@ -43,7 +40,8 @@ class RecordSettings(BaseModel):
 
     def writer_settings(self, metadata: CaptureMetadata) -> WriterSettings:
         """Return how the files are written, with this metadata of the capture as a whole."""
-        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, self.mode)
+        mode: Mode = "packed" if self.mode == "packed" else "full"
+        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, mode)
 
     def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
         """Return who chose the actions of an agent."""

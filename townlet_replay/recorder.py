@@ -5,31 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
-from townlet_replay.background import BackgroundWriter, DirectWriter
-from townlet_replay.episode import NOTHING, Note, OpenEpisode, Step, finite_or_nan, read_outcome
+from townlet_replay.background import BackgroundWriter, DirectWriter, EpisodeWriter
+from townlet_replay.episode import (
+    NOTHING,
+    Attached,
+    Critic,
+    Note,
+    OpenEpisode,
+    Step,
+    finite_or_nan,
+    read_outcome,
+)
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import SampleOrigin, columns_to_replay_sample
 from townlet_replay.metrics import sample_metrics
-from townlet_replay.provenance import decider_of, metadata_of, names_of
+from townlet_replay.provenance import decider_of, metadata_of, names_of, played_seed, town_of
 from townlet_replay.record_settings import read_settings
-from townlet_replay.sample import MAX_DISCRETE_LOG_PROB, ReplaySample, with_meta
-from townlet_replay.sidecar import CaptureMetadata, CaptureNames
+from townlet_replay.sample import ReplaySample, with_meta
+from townlet_replay.sidecar import CaptureNames
 from townlet_replay.sight import Sight
 from townlet_replay.spaces import ActionFormat, action_format
 from townlet_replay.writer import CaptureWriter
 
-
-class Critic(Protocol):
-    """A policy that knows values; ``PolicyRuntime`` is one."""
-
-    def values_of(self, observations: dict[Any, Any]) -> Mapping[Any, float]:
-        """Return V(observation) by agent; agents it does not know may be left out."""
+if TYPE_CHECKING:
+    from townlet_replay.action_recorder import ActionLogWriter
 
 
 class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
@@ -82,7 +86,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.names = names_of(env) if names is None else names
         self.capture_metadata = metadata_of(env, self.settings.metadata)
         self._decider = decider_of(env)
-        self.writer = CaptureWriter(out, self.settings.writer_settings(self.capture_metadata))
+        self._log: ActionLogWriter | None = None
+        self.writer = self._open_writer(out)
         hand_over = BackgroundWriter if self.settings.background else DirectWriter
         self._out = hand_over(self.writer)
         self._episode: OpenEpisode | None = None
@@ -92,6 +97,14 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self._formats: dict[Any, ActionFormat] = {}
         self._longest = 0  # rows of the longest life so far, and one
         self._notes: dict[Any, Note] = {}
+
+    def _open_writer(self, out: str | Path) -> EpisodeWriter:
+        if self.settings.mode != "actions":
+            return CaptureWriter(out, self.settings.writer_settings(self.capture_metadata))
+        from townlet_replay.action_recorder import ActionLogWriter
+
+        self._log = ActionLogWriter(self.env, out, self.settings, self.capture_metadata, self.names)
+        return self._log
 
     @property
     def manifest_path(self) -> Path:
@@ -107,13 +120,20 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             CaptureError: the open episode cannot be written, or observations cannot be recorded.
         """
         self.seal()
+        if self._log is not None:
+            seed = self._log.seed_of_next(seed)
         observations, infos = self.env.reset(seed=seed, options=options)
         self._finished = False
+        town = town_of(self.env)
+        if town is not None:
+            seed = played_seed(town.batch.worlds)
         episode = OpenEpisode(self._episodes, seed)
         for agent in self.env.agents:
             seen = self._look(episode, agent, (observations, {}, {}, {}, infos), acts=False)
             episode.observe(agent, *seen)
         self._episode = episode
+        if self._log is not None:
+            self._log.begin(episode)
         return observations, infos
 
     def annotate(
@@ -137,24 +157,14 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         Raises:
             CaptureError: an agent that is not there, or a number that cannot be one.
         """
-        given = [table for table in (log_probs, values, logits, intents) if table is not None]
-        agents = dict.fromkeys(agent for table in given for agent in table)
+        tables = Attached(log_probs, values, logits, intents, policy_version)
+        agents = tables.agents
         self._check_agents(agents)
         if policy_version is not None:
             agents = dict.fromkeys(self._present())
         for agent in agents:
             note = self._notes.get(agent, NOTHING)
-            if log_probs is not None and agent in log_probs:
-                note = note._replace(log_prob=self._log_prob(agent, log_probs[agent]))
-            if values is not None and agent in values:
-                note = note._replace(value=finite_or_nan(agent, "value", values[agent]))
-            if logits is not None and agent in logits:
-                note = note._replace(logits=np.array(logits[agent], np.float32))
-            if intents is not None and agent in intents:
-                note = note._replace(intent=self._format(agent).encode(agent, intents[agent]))
-            if policy_version is not None:
-                note = note._replace(policy_version=policy_version)
-            self._notes[agent] = note
+            self._notes[agent] = tables.add_to(note, agent, self._format(agent))
 
     def annotate_final(self, *, values: Mapping[Any, float]) -> None:
         """Attach V(observation after the last row), by agent, before the episode is written.
@@ -196,6 +206,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             if self._decider is not None:
                 chosen = self._encoded(episode, self._decider.last_actions)
             self._record(episode, chosen, returned)
+            if self._log is not None:
+                self._log.step(chosen)
             complete = True
         finally:
             if not complete:  # an error or Ctrl-C: keep what there is
@@ -359,15 +371,10 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                 names=self.names._replace(action_lookup=form.lookup),
                 behaviour=behaviour,
                 tags=self.settings.tags,
-                capture_metadata=self._episode_metadata(episode),
+                capture_metadata=episode.metadata(self.capture_metadata),
             ),
         )
         return with_meta(sample, metrics=sample_metrics(sample, life.events, life.illegal))
-
-    def _episode_metadata(self, episode: OpenEpisode) -> CaptureMetadata:
-        if episode.seed is None:
-            return self.capture_metadata
-        return self.capture_metadata.model_copy(update={"seed": int(episode.seed)})
 
     def _format(self, agent: object) -> ActionFormat:
         if agent not in self._formats:
@@ -385,9 +392,3 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
 
     def _present(self) -> list[Any]:
         return [] if self._episode is None else list(self._episode.seen)
-
-    def _log_prob(self, agent: object, log_prob: float) -> float:
-        found = finite_or_nan(agent, "log-prob", log_prob)
-        if self._format(agent).discrete and found > MAX_DISCRETE_LOG_PROB:
-            raise CaptureError(f"agent {agent!r}: log-prob {found} of an action id is above 0")
-        return found

@@ -19,7 +19,8 @@ READABLE_VERSIONS = ("1.0", SCHEMA_VERSION)
 
 _ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
 
-Mode = Literal["full", "packed"]
+Mode = Literal["full", "packed"]  # of a file of arrays
+RecordMode = Literal["full", "packed", "actions"]
 BehaviourKind = Literal["policy", "script", "script_eps", "mixed", "unknown"]
 
 
@@ -32,7 +33,7 @@ class CaptureNames(NamedTuple):
     reward_components: tuple[str, ...] | None = None  # columns of ``reward_components``
 
 
-class _Document(BaseModel):
+class StrictDocument(BaseModel):
     """Immutable, and refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -41,7 +42,7 @@ class _Document(BaseModel):
 Document = TypeVar("Document", bound=BaseModel)
 
 
-class Behaviour(_Document):
+class Behaviour(StrictDocument):
     """Who chose the actions, as far as a learner has to know."""
 
     kind: BehaviourKind = "unknown"
@@ -50,7 +51,7 @@ class Behaviour(_Document):
     digest: str | None = Field(default=None, description="hash of the weights, or of the script")
 
 
-class CaptureMetadata(_Document):
+class CaptureMetadata(StrictDocument):
     """Where the data come from: enough to run the same thing again."""
 
     config_id: str | None = None
@@ -60,14 +61,14 @@ class CaptureMetadata(_Document):
     ticks: int | None = Field(
         default=None, description="length of an episode the scenario asks for"
     )
-    seed: int | None = Field(default=None, description="seed of the reset that began the episode")
+    seed: int | None = Field(default=None, description="seed that plays the episode again")
     policy_hash: str | None = None
     captured_at: str | None = Field(default=None, description="only if the caller states it")
     versions: dict[str, str] = {}
     kernel_digest: str | None = None
 
 
-class SampleMetrics(_Document):
+class SampleMetrics(StrictDocument):
     """Summary of one sample; ``None`` where the environment does not tell."""
 
     timesteps: int = Field(ge=1)
@@ -97,7 +98,7 @@ class SampleMetrics(_Document):
     clip_share: float | None = Field(default=None, description="share of rows, clipped reward")
 
 
-class SampleSource(_Document):
+class SampleSource(StrictDocument):
     """The recorded rows a sample is made of; kept when it is copied again."""
 
     manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the capture they are in")
@@ -105,7 +106,7 @@ class SampleSource(_Document):
     first_row: int = Field(ge=0, description="row of it that is row 0 here")
 
 
-class SampleMeta(_Document):
+class SampleMeta(StrictDocument):
     """The sidecar of one sample."""
 
     schema_version: str = SCHEMA_VERSION

@@ -55,6 +55,10 @@ class ActionFormat(NamedTuple):
             )
         return array
 
+    def decode(self, stored: Any) -> Any:
+        """Return an action as it was before :meth:`encode`."""
+        return int(stored) + self.start if self.discrete else np.asarray(stored)
+
 
 def action_format(agent: object, space: object, names: dict[int, str] | None) -> ActionFormat:
     """Say how the actions of ``space`` are stored.

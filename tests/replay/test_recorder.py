@@ -237,7 +237,7 @@ def test_wrong_annotations(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mode": "light"}, "mode: Input should be 'full' or 'packed', found 'light'"),
+        ({"mode": "light"}, "mode: Input should be 'full', 'packed' or 'actions', found"),
         ({"behaviour": "robot"}, "settings of the recording: behaviour"),
         ({"prefix": "../x"}, "cannot begin a file name"),
         ({"colour": "red"}, "colour: Extra inputs"),

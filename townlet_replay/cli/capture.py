@@ -31,8 +31,11 @@ def capture(
         int, typer.Option(min=0, help="Add so many needs-driven residents on free cells.")
     ] = 0,
     prefix: Annotated[str, typer.Option(help="What file names begin with.")] = "rollout_sample",
-    mode: Annotated[str, typer.Option(help="How arrays are kept: full, packed.")] = "full",
+    mode: Annotated[str, typer.Option(help="What is kept: full, packed, actions.")] = "full",
     compress: Annotated[bool, typer.Option("--compress/--no-compress", help="Zip arrays.")] = True,
+    logits: Annotated[
+        bool, typer.Option("--logits/--no-logits", help="Keep a network's scores: most bytes.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a capture of the same prefix.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
@@ -56,6 +59,7 @@ def capture(
         mode=mode,
         compress=compress,
         overwrite=overwrite,
+        logits=logits,
     )
     changes: dict[str, Any] = {} if ticks is None else {"ticks": ticks}
     configs = [
@@ -76,16 +80,22 @@ def capture(
 def _record(
     config: Any, folder: Path, settings: Any, checkpoint: Path | None, greedy: bool, watch: Any
 ) -> dict[str, Any]:
-    from townlet_replay.capture import capture_checkpoint, capture_scenario
+    from townlet_replay.action_log import load_log
+    from townlet_replay.capture import record_checkpoint, record_scenario
+    from townlet_replay.manifest import load_manifest
 
     if checkpoint is None:
-        found = capture_scenario(config, folder, settings, watch)
+        path = record_scenario(config, folder, settings, watch)
     else:
-        found = capture_checkpoint(config, folder, settings, checkpoint, greedy=greedy, watch=watch)
-    entries = found.manifest.samples
+        path = record_checkpoint(config, folder, settings, checkpoint, greedy=greedy, watch=watch)
+    if settings.mode == "actions":
+        episodes = load_log(path).log.episodes
+        rows = [sample.rows for episode in episodes for sample in episode.samples]
+    else:
+        rows = [entry.rows for entry in load_manifest(path).samples]
     return {
         "scenario": config.name,
-        "samples": len(entries),
-        "rows": sum(entry.rows for entry in entries),
-        "manifest": str(found.path),
+        "samples": len(rows),
+        "rows": sum(rows),
+        "manifest": str(path),
     }

@@ -1,0 +1,237 @@
+"""What can be lived again: an action log, or a capture of a town that has everybody's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from townlet_env.config.load import list_scenarios, load_scenario
+from townlet_env.config.schema import TownConfig
+from townlet_env.jit import kernel_digest
+from townlet_env.views.spaces import (
+    OBSERVATION_VARIANTS,
+    MaskMode,
+    ObservationVariant,
+    map_channels,
+)
+from townlet_replay.action_log import LoggedEpisode, OpenLog, find_log, load_log
+from townlet_replay.errors import CaptureError
+from townlet_replay.manifest import Capture, load_capture
+from townlet_replay.rerun import Known, Script, TownSetup
+from townlet_replay.sample import ReplaySample
+from townlet_replay.sidecar import CaptureMetadata
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """An action log.
+
+    Attributes:
+        setup: The town; ``None`` if the caller has to bring the environment.
+    """
+
+    opened: OpenLog
+    setup: TownSetup | None
+
+    @property
+    def path(self) -> Path:
+        """The file that lists the episodes."""
+        return self.opened.path
+
+    @property
+    def metadata(self) -> CaptureMetadata:
+        """Where it comes from."""
+        return self.opened.log.metadata
+
+    @property
+    def recorder_settings(self) -> dict[str, Any]:
+        """Settings of a recorder that derives the same samples."""
+        recording = self.opened.log.recording
+        return {
+            "behaviour": recording.behaviour,
+            "agents": recording.agents,
+            "tags": recording.tags,
+            "metadata": self.metadata,
+        }
+
+    def ticks(self) -> int:
+        """Return the ticks of all episodes."""
+        return sum(episode.ticks for episode in self.opened.log.episodes)
+
+    def episodes(self) -> Iterator[tuple[LoggedEpisode, Script, dict[str, Any]]]:
+        """Yield every episode: its entry, how it is lived again, and its arrays.
+
+        Raises:
+            CaptureError: a file is missing, altered or wrong.
+        """
+        for episode in self.opened.log.episodes:
+            arrays = self.opened.arrays(episode)
+            yield episode, _logged_script(episode, arrays), arrays
+
+
+def _logged_script(episode: LoggedEpisode, arrays: dict[str, Any]) -> Script:
+    present = arrays["present"]
+    rows = np.cumsum(present, axis=0) - 1
+    actions = [
+        {
+            agent: arrays[f"actions_{k}"][rows[tick, k]]
+            for k, agent in enumerate(episode.agents)
+            if present[tick, k]
+        }
+        for tick in range(episode.ticks)
+    ]
+    names = ("log_probs", "values", "logits", "intents", "versions")
+    known = {
+        sample.agent_id: Known(*(arrays.get(f"{name}_{k}") for name in names))  # type: ignore[arg-type]
+        for sample in episode.samples
+        for k in [episode.agents.index(sample.agent_id)]
+    }
+    return Script(
+        episode.episode_id,
+        episode.seed,
+        actions,
+        known,
+        arrays["checks"],
+        arrays["chain"].tobytes(),
+    )
+
+
+@dataclass(frozen=True)
+class CaptureSource:
+    """A capture of a town."""
+
+    capture: Capture
+    setup: TownSetup
+
+    @property
+    def path(self) -> Path:
+        """The manifest."""
+        return self.capture.path
+
+    @property
+    def metadata(self) -> CaptureMetadata:
+        """Where it comes from."""
+        return self.capture.manifest.metadata
+
+    def ticks(self) -> int:
+        """Return the ticks of all episodes: the rows of whoever has most."""
+        longest: dict[int, int] = {}
+        for entry in self.capture.manifest.samples:
+            longest[entry.episode_id] = max(longest.get(entry.episode_id, 0), entry.rows)
+        return sum(longest.values())
+
+    def episodes(self) -> Iterator[tuple[list[ReplaySample], Script]]:
+        """Yield every episode: its samples, and how it is lived again.
+
+        Raises:
+            CaptureError: a file is missing, altered or wrong, or rows are of a part of an episode.
+        """
+        groups: dict[int, list[int]] = {}
+        for index, entry in enumerate(self.capture.manifest.samples):
+            groups.setdefault(entry.episode_id, []).append(index)
+        for indices in groups.values():
+            samples = [self.capture.sample(index) for index in indices]
+            yield samples, _captured_script(samples, self.path)
+
+
+def _captured_script(samples: list[ReplaySample], path: Path) -> Script:
+    meta = samples[0].meta
+    where = f"{path}: episode {meta.episode_id}"
+    origin = meta.capture_metadata
+    if any(sample.meta.source is not None for sample in samples):
+        raise CaptureError(f"{where}: cut or merged from other captures; verify those")
+    if origin.seed is None or (meta.schema_version == "1.0" and meta.episode_id > 0):
+        raise CaptureError(f"{where}: the seed of this episode is not known, so it cannot be lived")
+    ticks = int(max(sample.ticks[-1] for sample in samples))
+    actions: list[dict[str, Any]] = [{} for _ in range(ticks)]
+    for sample in samples:
+        if (np.diff(sample.ticks) < 1).any() or sample.ticks[0] < 1:
+            raise CaptureError(f"{where}: ticks of {sample.meta.agent_id!r} do not ascend from 1")
+        for tick, action in zip(sample.ticks.tolist(), sample.actions.tolist(), strict=True):
+            actions[tick - 1][sample.meta.agent_id] = action
+    known = {
+        sample.meta.agent_id: Known(
+            sample.old_log_probs,
+            sample.value_preds,
+            sample.extras.get("behaviour_logits"),
+            sample.extras.get("intent_actions"),
+            sample.extras.get("policy_version"),
+        )
+        for sample in samples
+    }
+    return Script(meta.episode_id, origin.seed, actions, known)
+
+
+def open_source(
+    path: str | Path, *, config: TownConfig | None = None, other_kernel: bool = False
+) -> LogSource | CaptureSource:
+    """Open an action log, or else a capture of a town.
+
+    Args:
+        path: directory, or the file that lists what is in it.
+        config: the scenario of a capture, if it is none of the shipped ones as they are.
+        other_kernel: go on if other simulation code recorded it.
+
+    Raises:
+        CaptureError: nothing there, damaged, not of a town, of another scenario, or of other code.
+    """
+    if find_log(path) is not None:
+        opened = load_log(path)
+        source = LogSource(opened, _logged_setup(opened))
+        _check_kernel(source.metadata, source.path, other_kernel)
+        return source
+    capture = load_capture(path)
+    _check_kernel(capture.manifest.metadata, capture.path, other_kernel)
+    return CaptureSource(capture, _captured_setup(capture, config))
+
+
+def _logged_setup(opened: OpenLog) -> TownSetup | None:
+    town = opened.log.town
+    if town is None:
+        return None
+    return TownSetup(opened.config(), town.observation, town.mask, town.details)
+
+
+def _check_kernel(metadata: CaptureMetadata, path: Path, other_kernel: bool) -> None:
+    recorded, here = metadata.kernel_digest, kernel_digest()
+    if recorded not in (None, here) and not other_kernel:
+        raise CaptureError(
+            f"{path}: recorded by other simulation code (kernel digest {recorded}, here {here}); "
+            "use the version that recorded it, or try all the same with --other-kernel: the "
+            "comparison decides"
+        )
+
+
+def _captured_setup(capture: Capture, config: TownConfig | None) -> TownSetup:
+    origin = capture.manifest.metadata
+    if origin.kernel_digest is None or origin.config_digest is None:
+        raise CaptureError(f"{capture.path}: not a capture of a town")
+    if config is None:
+        if origin.config_id not in list_scenarios():
+            raise CaptureError(
+                f"{capture.path}: {origin.config_id!r} is no shipped scenario; give its file "
+                "with --config"
+            )
+        config = load_scenario(str(origin.config_id))
+    if origin.ticks is not None and origin.ticks != config.ticks:
+        config = config.model_copy(update={"ticks": origin.ticks})
+    if config.digest() != origin.config_digest:
+        raise CaptureError(
+            f"{capture.path}: recorded in another scenario than {config.name!r} is now (config "
+            f"digest {origin.config_digest}, here {config.digest()}); give its file with --config"
+        )
+    first = capture.sample(0)
+    variant = _variant_of(first.meta.map_channels or (), capture.path)
+    mask: MaskMode = "none" if first.action_mask is None else "obs"
+    return TownSetup(config, variant, mask, "reward_components" in first.extras)
+
+
+def _variant_of(channels: tuple[str, ...], path: Path) -> ObservationVariant:
+    for variant in OBSERVATION_VARIANTS:
+        if map_channels(variant) == channels:
+            return variant
+    raise CaptureError(f"{path}: the map channels {channels} are none of this version")
