@@ -12,12 +12,15 @@ from townlet_replay.cli.audit import audit
 from townlet_replay.cli.derive import TOOLS
 from townlet_replay.cli.difference import diff_command
 from townlet_replay.cli.exchange import export, import_
+from townlet_replay.cli.rerun import RERUNS
 from townlet_replay.cli.statistics import stats_command
 
 app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
 app.command()(audit)
 for name, tool in TOOLS.items():
     app.command(name)(tool)
+for name, rerun in RERUNS.items():
+    app.command(name)(rerun)
 app.command("diff")(diff_command)
 app.command("stats")(stats_command)
 app.command()(export)
