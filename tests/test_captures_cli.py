@@ -39,6 +39,24 @@ def test_slice(days, tmp_path):
     assert "did you mean 'ben'" in refusal("captures", "slice", days, "--agent", "be", "-o", out)
 
 
+def test_an_interrupted_command_leaves_a_sound_capture(days, tmp_path, monkeypatch):
+    monkeypatch.setattr("townlet_replay.tools.derived._GROUP_BYTES", 1)
+    seen = []
+
+    def interrupt(bar, amount=1, note=""):
+        seen.append(amount)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("townlet_replay.cli.console.Bar.advance", interrupt)
+    ran = townlet("captures", "slice", days, "--output", tmp_path / "out")
+    assert ran.code == 130
+    assert ran.err == "interrupted; what was complete is on disk\n"
+    monkeypatch.undo()
+    ran = townlet("captures", "validate", tmp_path / "out", "--json")
+    assert (ran.code, ran.json["samples"]) == (0, 4)
+
+
 def test_filter(days, tmp_path):
     out = tmp_path / "out"
     where = "tags has 'night' and agent_id != 'ben'"

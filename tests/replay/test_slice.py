@@ -20,6 +20,7 @@ from townlet_replay.sidecar import CaptureNames
 from townlet_replay.tools.cutting import cut_rows
 from townlet_replay.tools.derived import write_capture
 from townlet_replay.tools.slicing import slice_capture
+from townlet_replay.training.gae import gae
 from townlet_replay.writer import CaptureWriter
 
 
@@ -74,6 +75,21 @@ def test_a_cut_is_what_a_recorder_had_written_that_began_and_stopped_there(lengt
     stop = data.draw(st.integers(start + 1, length))
     cut = cut_rows(framed(0, length, length=length, dies=dies), start, stop)
     assert same_sample(cut, framed(start, stop, length=length, dies=dies))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.booleans(), st.data())
+def test_one_step_advantages_of_the_rows_kept_do_not_change(length, dies, data):
+    start = data.draw(st.integers(0, length - 1))
+    stop = data.draw(st.integers(start + 1, length))
+    whole = framed(0, length, length=length, dies=dies)
+    found = [one_step(pack([s], use_masks=False)) for s in (whole, cut_rows(whole, start, stop))]
+    assert found[0][start:stop].tobytes() == found[1].tobytes()
+
+
+def one_step(rollout):
+    columns = (rollout.rewards, rollout.values, rollout.terminations, rollout.truncations)
+    return gae(*columns, rollout.bootstrap_values, gamma=0.9, gae_lambda=0.0).advantages
 
 
 def test_a_cut_has_the_value_of_what_followed_and_a_death_stays(village, tmp_path):
