@@ -1,6 +1,8 @@
 """What holds for every format of exchange: nothing is lost, and what does not fit is refused."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -136,6 +138,38 @@ def test_a_missing_library_is_one_sentence():
     with pytest.raises(CaptureError) as caught:
         library("no_such_library.part", "minari")
     assert str(caught.value) == "no_such_library is not installed: pip install 'townlet[minari]'"
+
+
+@pytest.mark.parametrize(("name", "part"), [("minari", "h5py"), ("parquet", "pyarrow.parquet")])
+def test_commands_name_the_extra_that_is_missing(name, part, noisy, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, part, None)  # as if it were not there
+    sentence = f"{part.partition('.')[0]} is not installed: pip install 'townlet[{name}]'"
+    output = tmp_path / "data-v0"
+    assert refusal("captures", "export", noisy, "--to", name, "--output", output) == sentence
+    assert refusal("captures", "import", noisy, "--from", name, "--output", output) == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL_DISK = """
+import resource, sys
+from townlet_replay.errors import CaptureError
+from townlet_replay.exchange import export_capture
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    export_capture(*sys.argv[1:])
+except CaptureError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_disk_that_refuses_is_one_sentence_and_leaves_nothing(name, noisy, tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(noisy), name, str(tmp_path / "data-v0")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot" in ran.stdout
+    assert str(tmp_path) in ran.stdout
+    assert ran.stderr == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_import_names_what_is_there_already(noisy, tmp_path):

@@ -109,8 +109,8 @@ def other_endian(file, path, old):
 
 
 FORGERIES = [
-    (external_link, "is a link; links are not followed"),
-    (soft_link, "is a link; links are not followed"),
+    (external_link, "links are not followed"),
+    (soft_link, "links are not followed"),
     (external_storage, "in other files, which are not read"),
     (virtual, "in other files, which are not read"),
     (never_written, "34359738368 bytes, in 0 bytes of the file"),
@@ -123,7 +123,7 @@ FORGERIES = [
     (ragged, "has dtype object"),
     (empty, "has dtype float32"),
     (a_group, "not an array"),
-    (nothing, "is missing"),
+    (nothing, "missing"),
     (no_rows, "rewards has shape [0]"),
 ]
 
@@ -216,7 +216,7 @@ def nested(kind, depth):
         ({"observation_space": nested("Tuple", 20)}, "a space of type 'Tuple'"),
         (
             {"observation_space": '{"type": "Dict", "subspaces": {"../x": {"type": "Discrete"}}}'},
-            "episode_0/observations/../x is missing",
+            "episode_0/observations/../x: missing",
         ),
         ({"total_episodes": 0}, "total_episodes is 0"),
         ({"total_episodes": 10**12}, "episode_2"),

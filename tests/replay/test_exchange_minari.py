@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 from capture_toys import LOOKUP, life, with_metrics
@@ -17,13 +18,14 @@ from minari import (
     load_dataset,
 )
 from minari.data_collector import EpisodeBuffer
+from minari.dataset._storages.hdf5_storage import encode_frame
 from town_captures import script_capture
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.exchange import export_capture, import_capture
 from townlet_replay.exchange import minari as exchange
 from townlet_replay.manifest import load_capture
-from townlet_replay.sample import same_sample
+from townlet_replay.sample import same_sample, with_meta
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ class Stranger:
             **spaces_,
         }
 
-    def make(self, observations=None, actions=None, *, seed=7, **changes):
+    def make(self, observations=None, actions=None, *, seed=7, jpeg=False, **changes):
         buffer = {
             "id": 0,
             "seed": seed,
@@ -133,7 +135,7 @@ class Stranger:
             create_dataset_from_buffers(
                 "other/strange-v1",
                 [EpisodeBuffer(**buffer)],
-                jpeg_encoding=False,
+                jpeg_encoding=jpeg,
                 description="made elsewhere",
                 **self.spaces,
             )
@@ -212,6 +214,47 @@ def test_a_mask_in_infos_comes_in(strange):
     assert "illegal_actions" not in sample.extras
 
 
+def pictures(channels, *, noisy):
+    """Five pictures that JPEG changes little; of one length in bytes, or of several."""
+    ramp = np.linspace(0, 255, 40 * 48 * channels).reshape(1, 40, 48, channels)
+    found = np.repeat(ramp, 5, axis=0)
+    if noisy:
+        found[2] = np.random.default_rng(1).integers(0, 255, found[2].shape)
+    return found.astype(np.uint8)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_pictures_in_jpeg_come_in(strange, noisy):
+    frames = pictures(3, noisy=noisy)
+    space = spaces.Dict({"eye": spaces.Box(0, 255, (40, 48, 3), np.uint8)})
+    stranger = strange(observation_space=space)
+    path = stranger.make({"eye": frames}, jpeg=True)
+    eye = next(exchange.read(path).samples).observations["eye"]
+    assert eye.dtype == np.uint8
+    assert np.array_equal(eye, MinariDataset(path / "data")[0].observations["eye"][:4])
+    assert abs(eye[0].astype(int) - frames[0]).mean() < 3
+
+
+def test_pictures_that_are_no_jpeg_of_their_space_are_refused(strange):
+    space = spaces.Dict({"eye": spaces.Box(0, 255, (40, 48, 3), np.uint8)})
+    path = strange(observation_space=space).make({"eye": pictures(3, noisy=True)}, jpeg=True)
+    with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+        whole = file["episode_0/observations/eye"]
+        first = whole[0]
+        for content, said in (
+            (first[:100], "image 0: not a sound JPEG"),
+            (np.zeros(50, np.uint8), "image 0: not a sound JPEG"),
+            (encode_frame(np.zeros((400, 480, 3), np.uint8)), "has shape (400, 480, 3)"),
+            (encode_frame(np.zeros((40, 48), np.uint8)), "has shape (40, 48, 1)"),
+        ):
+            whole[0] = content
+            file.flush()
+            with pytest.raises(CaptureError) as caught:
+                list(exchange.read(path).samples)
+            assert said in str(caught.value)
+            assert "episode_0/observations/eye" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("space", "actions", "dtype"),
     [
@@ -256,6 +299,18 @@ def test_what_does_not_fit_is_refused(strange, spaces_, arrays, said):
         list(exchange.read(source).samples)
     assert said in str(caught.value)
     assert "strange-v1" in str(caught.value)
+
+
+def test_a_lone_observation_is_a_lone_space(tmp_path):
+    sample = life()
+    for part in (sample.observations, sample.final_observation):
+        part["observation"] = part.pop("features")
+    sample = with_meta(sample, feature_names=None)
+    exchange.write(as_lives([sample]), tmp_path / "lone-v0")
+    data = MinariDataset(tmp_path / "lone-v0" / "data")
+    assert data.observation_space == spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    assert data[0].observations.shape == (6, 4)
+    assert same_sample(next(exchange.read(tmp_path / "lone-v0").samples), sample)
 
 
 def test_a_data_set_of_arrow_is_refused(noisy, tmp_path):

@@ -7,8 +7,10 @@ disk. All of that is refused. What is inside a plain array is still read by the 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,10 @@ class Hdf5File:
         Raises:
             CaptureError: not there, or not a group of this file.
         """
-        found = self._member(path)
-        if not isinstance(found, self._h5py.Group):
-            raise CaptureError(f"{path} is not a group")
+        with _at(path):
+            found = self._member(path)
+            if not isinstance(found, self._h5py.Group):
+                raise CaptureError("not a group")
         return found
 
     def has(self, path: str) -> bool:
@@ -68,15 +71,34 @@ class Hdf5File:
         Raises:
             CaptureError: not there, not a plain array of numbers of this file, or too large.
         """
-        found = self._member(path)
-        try:
-            if not isinstance(found, self._h5py.Dataset):
-                raise CaptureError("not an array")
+        with _at(path):
+            found = self._dataset(path)
             self._check(found)
             array: NDArray[Any] = np.asarray(found[()], order="C")
-        except CaptureError as error:
-            raise CaptureError(f"{path}: {error}") from error
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def images(self, path: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the images that lie at ``path`` as JPEG, ``(rows, *shape)``.
+
+        Args:
+            path: of an array of bytes, a row per image.
+            shape: (height, width) or (height, width, channels) that every image must have.
+
+        Raises:
+            CaptureError: not there, not JPEG, of another shape, or too large; no Pillow.
+        """
+        with _at(path):
+            found = self._dataset(path)
+            # One length for all images: (rows, bytes). Otherwise (rows,) of bytes of any length.
+            ragged = found.ndim == 1 and self._h5py.check_vlen_dtype(found.dtype) == np.uint8
+            if not ragged and (found.ndim != 2 or found.dtype != np.uint8):
+                raise CaptureError(f"{found.dtype}{list(found.shape)}, expected bytes of JPEG")
+            rows = found if ragged else self.array(path)
+            self._claim(found, len(found) * math.prod(shape))
+            images = np.empty((len(found), *shape), np.uint8)
+            for index in range(len(images)):
+                images[index] = _unpacked(rows[index].tobytes(), shape, f"image {index}")
+        return images
 
     def text(self, path: str, name: str) -> str | None:
         """Return a short text that a group carries; ``None`` if it has none.
@@ -115,14 +137,20 @@ class Hdf5File:
             f"expected one {'short text' if is_text else 'whole number'}"
         )
 
+    def _dataset(self, path: str) -> Any:
+        found = self._member(path)
+        if not isinstance(found, self._h5py.Dataset):
+            raise CaptureError("not an array")
+        return found
+
     def _member(self, path: str) -> Any:
         found = self._root
         for part in filter(None, path.split("/")):
             link = found.get(part, getlink=True) if isinstance(found, self._h5py.Group) else None
             if link is None:
-                raise CaptureError(f"{path} is missing")
+                raise CaptureError("missing")
             if not isinstance(link, self._h5py.HardLink):
-                raise CaptureError(f"{path} is a link; links are not followed")
+                raise CaptureError("a link, or behind one; links are not followed")
             found = found[part]
         return found
 
@@ -130,27 +158,54 @@ class Hdf5File:
         dtype, shape = found.dtype, found.shape
         if shape is None or dtype.kind not in DTYPE_KINDS or dtype.itemsize > MAX_ITEM_BYTES:
             raise CaptureError(f"has dtype {dtype}; expected booleans, integers or floats")
+        size = math.prod(shape) * dtype.itemsize
+        stored = found.id.get_storage_size()
+        self._claim(found, size)
+        if len(shape) > MAX_NDIM or looks_like_bomb(size, stored):
+            raise CaptureError(_too_much(found, size))
+
+    def _claim(self, found: Any, size: int) -> None:
+        """Refuse an array that is not in the file or would take too much of memory."""
         if found.external or found.is_virtual:
             raise CaptureError("its numbers are in other files, which are not read")
-        size = math.prod(shape) * dtype.itemsize
         plan = found.id.get_create_plist()
         filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
         if filters - _FILTERS:
             raise CaptureError(f"packed by the filters {sorted(filters)}; gzip and lzf are known")
-        chunk = math.prod(found.chunks or (0,)) * dtype.itemsize
-        stored = found.id.get_storage_size()
+        chunk = math.prod(found.chunks or (0,)) * found.dtype.itemsize
         self._budget -= size
-        if (
-            len(shape) > MAX_NDIM
-            or max(size, stored) > MAX_TOTAL_BYTES
-            or chunk > MAX_CHUNK_BYTES
-            or looks_like_bomb(size, stored)
-            or self._budget < 0
-        ):
-            raise CaptureError(
-                f"declares {dtype}{list(shape)}, {size} bytes, in {stored} bytes of the file; "
-                "that is more than is unpacked"
-            )
+        if max(size, found.id.get_storage_size()) > MAX_TOTAL_BYTES or self._budget < 0:
+            raise CaptureError(_too_much(found, size))
+        if chunk > MAX_CHUNK_BYTES:
+            raise CaptureError(_too_much(found, chunk))
+
+
+def _unpacked(data: bytes, shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
+    pillow = library("PIL.Image", "minari")
+    try:
+        with pillow.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            bands = (len(image.getbands()),) if len(shape) == 3 else ()
+            declared = (image.height, image.width, *bands)
+            if declared == shape:  # the header says so: nothing is unpacked yet
+                return np.asarray(image)
+    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise CaptureError(f"{where}: not a sound JPEG ({error})") from error
+    raise CaptureError(f"{where} has shape {declared}, expected {shape}")
+
+
+def _too_much(found: Any, size: int) -> str:
+    return (
+        f"declares {found.dtype}{list(found.shape)}, {size} bytes, in "
+        f"{found.id.get_storage_size()} bytes of the file; that is more than is unpacked"
+    )
+
+
+@contextlib.contextmanager
+def _at(path: str) -> Iterator[None]:
+    try:
+        yield
+    except CaptureError as error:
+        raise CaptureError(f"{path}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -177,6 +232,85 @@ def open_hdf5(path: Path) -> Iterator[Hdf5File]:
             root = h5py.File(raw, "r")
         with root:
             yield Hdf5File(root, path.stat().st_size)
+
+
+class _Sink(io.RawIOBase):
+    """A file that HDF5 writes to; what the disk refuses is kept, and told when HDF5 has closed.
+
+    HDF5 brings the process down if it cannot write while it closes.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file = file
+        self._at = 0
+        self._end = 0
+        self._kept: list[tuple[int, bytes]] = []  # what the disk refused: position, content
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        content = bytes(data)
+        try:
+            if self.error is None:
+                self._file.seek(self._at)
+                left = memoryview(content)
+                while left:  # a raw file may take a part
+                    left = left[self._file.write(left) :]
+        except OSError as error:
+            self.error = error
+        if self.error is not None:
+            self._kept.append((self._at, content))
+        self._at += len(content)
+        self._end = max(self._end, self._at)
+        return len(content)
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._at)
+        content = self._file.read(len(view))
+        view[:] = content.ljust(len(view), b"\0")
+        for start, kept in self._kept:
+            first, last = max(start, self._at), min(start + len(kept), self._at + len(view))
+            if first < last:
+                view[first - self._at : last - self._at] = kept[first - start : last - start]
+        self._at += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._end = self._at if size is None else size
+        try:
+            if self.error is None:
+                self._file.truncate(self._end)
+        except OSError as error:
+            self.error = error
+        return self._end
+
+
+@contextlib.contextmanager
+def create_hdf5(path: Path) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Make an HDF5 file; yield it and what to call now and then to hear that the disk refuses.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    h5py = library("h5py", "minari")
+    with io.FileIO(path, "w+") as file:
+        sink = _Sink(file)
+
+        def check() -> None:
+            if sink.error is not None:
+                raise sink.error
+
+        with h5py.File(sink, "w") as root:
+            yield root, check
+        check()
 
 
 def add_array(group: Any, name: str, array: NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.exchange.hdf5 import add_array
+from townlet_replay.exchange.hdf5 import add_array, create_hdf5
 from townlet_replay.exchange.lives import (
     FINAL_VALUE,
     VALUES,
@@ -61,7 +61,7 @@ def write(lives: Lives, output: Path) -> None:
         CaptureError: a name that Minari would not take, an observation without numbers, or the
             output exists or cannot be written.
     """
-    h5py = library("h5py", "minari")
+    library("h5py", "minari")
     check_absent(output)
     if not _NAME.fullmatch(output.name):
         raise CaptureError(
@@ -73,11 +73,12 @@ def write(lives: Lives, output: Path) -> None:
         data.mkdir()
         steps = 0
         spaces: dict[str, str] = {}
-        with h5py.File(data / DATA, "w") as file:
+        with create_hdf5(data / DATA) as (file, check):
             for index, sample in enumerate(lives.samples):
                 spaces = spaces or _spaces(sample)
                 _write_episode(file.create_group(f"episode_{index}"), index, sample)
                 steps += sample.rows
+                check()
         metadata = {
             "total_episodes": lives.count,
             "total_steps": steps,

@@ -83,6 +83,7 @@ class _Reader:
         where = f"{path}: action_space"
         space = parse_space(metadata.get("action_space"), where)
         self._actions = action_format_of(space, where)
+        self._jpeg = metadata.get("jpeg_encoding", True) is not False
         name = metadata.get("dataset_id")
         self._tags = (f"minari:{name}",) if isinstance(name, str) else ()
         self.origin = _origin(metadata, f"{path}: {OURS}")
@@ -103,7 +104,7 @@ class _Reader:
             raise CaptureError(
                 f"{place}/rewards has shape {list(rows['rewards'].shape)}, expected [T], T >= 1"
             )
-        nested = _nested(file, f"{place}/observations", self._observations)
+        nested = _nested(file, f"{place}/observations", self._observations, jpeg=self._jpeg)
         infos = f"{place}/infos"
         ours = file.has(infos) and file.has(f"{infos}/{SIDECAR}")
         wanted = sorted({SIDECAR, *INFOS}) if ours else [MASK]
@@ -172,19 +173,19 @@ def _origin(metadata: Mapping[str, Any], where: str) -> CaptureMetadata:
     )
 
 
-def _nested(file: Hdf5File, path: str, tree: Tree) -> Any:
+def _nested(file: Hdf5File, path: str, tree: Tree, *, jpeg: bool) -> Any:
     """Return the arrays of a space, nested as it is, each (T + 1, ...)."""
     if isinstance(tree, dict):
-        return {key: _nested(file, f"{path}/{key}", part) for key, part in tree.items()}
+        return {key: _nested(file, f"{path}/{key}", part, jpeg=jpeg) for key, part in tree.items()}
     if not isinstance(tree, Leaf):
         parts = enumerate(tree)
-        return tuple(_nested(file, f"{path}/_index_{i}", part) for i, part in parts)
+        return tuple(_nested(file, f"{path}/_index_{i}", part, jpeg=jpeg) for i, part in parts)
+    if jpeg and tree.image:
+        return file.images(path, tree.shape)
     array = file.array(path)
     if array.shape[1:] != tree.shape:
-        image = "; images in JPEG are not read: store them with jpeg_encoding=False"
         raise CaptureError(
             f"{path} has shape {list(array.shape)}, but its space says {list(tree.shape)}"
-            f"{image if tree.image else ''}"
         )
     return array
 

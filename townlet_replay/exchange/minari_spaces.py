@@ -22,7 +22,7 @@ class Leaf(NamedTuple):
     """Where a space holds one array."""
 
     shape: tuple[int, ...]
-    image: bool  # Minari may have stored it as JPEG
+    image: bool  # stored as JPEG, unless the data set says otherwise
 
 
 Tree = Leaf | dict[str, "Tree"] | tuple["Tree", ...]
@@ -104,10 +104,15 @@ def observation_tree(space: Any, where: str, depth: int = 0) -> Tree:
 
 def _leaf(space: Mapping[str, Any], where: str) -> Leaf:
     shape = _shape(space, where)
-    image = (
-        len(shape) in (2, 3) and min(shape[:2]) >= _MIN_IMAGE_SIDE and space.get("dtype") == "uint8"
-    )
-    return Leaf(shape, image)
+    large = len(shape) in (2, 3) and min(shape[:2]) >= _MIN_IMAGE_SIDE
+    image = large and space["type"] == "Box" and space.get("dtype") == "uint8"
+    return Leaf(shape, image and _all(space.get("low"), 0) and _all(space.get("high"), 255))
+
+
+def _all(bounds: Any, value: int, depth: int = 0) -> bool:
+    if isinstance(bounds, list) and depth < MAX_NDIM:
+        return all(_all(bound, value, depth + 1) for bound in bounds)
+    return bool(bounds == value)
 
 
 def _shape(space: Mapping[str, Any], where: str) -> tuple[int, ...]:
