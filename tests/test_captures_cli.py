@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 from capture_toys import life
 from cli_runs import refusal, townlet
 
+from townlet_replay import sidecar
+from townlet_replay.cli.derive import By, Mode
 from townlet_replay.manifest import load_capture
 from townlet_replay.sample import same_sample, with_meta
+from townlet_replay.tools.splitting import Unit
 from townlet_replay.writer import CaptureWriter
 
 
@@ -158,3 +162,8 @@ def test_stats(days, tmp_path):
     assert "exists already" in refusal("captures", "stats", days, "--plot", picture)
     assert "ends in .png" in refusal("captures", "stats", days, "--plot", tmp_path / "days.pdf")
     assert townlet("captures", "stats", days, "--plot", picture, "--overwrite").code == 0
+
+
+def test_options_offer_what_the_library_knows():
+    assert {mode.value for mode in Mode} == set(get_args(sidecar.Mode))
+    assert {unit.value for unit in By} == set(get_args(Unit))

@@ -172,6 +172,12 @@ def test_a_filter_keeps_exactly_the_samples_that_fit(days, tmp_path, where, fits
         assert sample.meta.source.manifest_sha256 == days.digest
 
 
+def test_copies_are_found_by_the_recording_they_come_from(days, tmp_path):
+    copies = write_capture(filter_capture(days, "source == null"), tmp_path / "copies")
+    assert len(copies) == len(days)
+    assert len(filter_capture(copies, f"source == '{days.digest}'")) == len(days)
+
+
 def test_what_no_sample_can_fulfil_is_refused(days):
     with pytest.raises(CaptureError, match=r"none of 8 samples fulfils 'rows > 90'"):
         filter_capture(days, "rows > 90")

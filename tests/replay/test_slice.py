@@ -209,3 +209,24 @@ def test_an_interrupted_slice_leaves_a_sound_capture(tmp_path, monkeypatch):
         ("anna", 1),
         ("ben", 1),
     ]
+
+
+def test_a_damaged_input_says_what_the_output_holds(village, tmp_path, monkeypatch):
+    everything = slice_capture(village)
+    last = village.directory / village.manifest.samples[-1].sample
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(CaptureError, match=f"{last.name}: altered since it was recorded") as one:
+        write_capture(everything, tmp_path / "out")
+    assert "is sound, but holds" not in str(one.value)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("townlet_replay.tools.derived._GROUP_BYTES", 1)
+    with pytest.raises(CaptureError, match=r"altered.*is sound, but holds only the 3 samples"):
+        write_capture(everything, tmp_path / "out")
+    assert len(list(load_capture(tmp_path / "out"))) == 3
+
+
+def test_an_unknown_agent_among_thousands_is_one_short_sentence(tmp_path):
+    samples = [life(f"resident_{number:04d}", rows=1) for number in range(60)]
+    CaptureWriter(tmp_path / "in").write_episode(samples)
+    with pytest.raises(CaptureError, match="no sample has the agent 'x'; it has 60 others"):
+        slice_capture(load_capture(tmp_path / "in"), agents=["x"])

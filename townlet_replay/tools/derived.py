@@ -145,9 +145,19 @@ def _writer(derived: Derived, target: Path, settings: WriterSettings) -> Capture
 
 
 def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
-    for group in _groups(derived.picks, watch):
-        writer.write_episode(group)
-    if not writer.episodes:
+    written = 0
+    try:
+        for group in _groups(derived.picks, watch):
+            writer.write_episode(group)
+            written += len(group)
+    except CaptureError as error:
+        if not written:
+            raise
+        raise type(error)(
+            f"{error}; {writer.manifest_path} is sound, but holds only the {written} samples "
+            "before it"
+        ) from error
+    if not written:
         raise CaptureError(
             f"{writer.directory}: nothing to write: no row is left of what was chosen"
         )

@@ -30,6 +30,7 @@ NAMES: Mapping[str, Kind] = {
     "scenario_name": Kind.TEXT,
     "seed": Kind.NUMBER,
     "policy_hash": Kind.TEXT,
+    "source": Kind.TEXT,
     **{name: _kind_of(info.annotation) for name, info in SampleMetrics.model_fields.items()},
 }
 """What a condition may speak of: the metrics of a sample, and what its sidecar says."""
@@ -84,6 +85,7 @@ def _facts(meta: SampleMeta, metrics: SampleMetrics) -> dict[str, Any]:
         "scenario_name": origin.scenario_name,
         "seed": origin.seed,
         "policy_hash": origin.policy_hash,
+        "source": None if meta.source is None else meta.source.manifest_sha256,
         **dict(metrics),
     }
 

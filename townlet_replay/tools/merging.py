@@ -29,8 +29,9 @@ def merge_captures(captures: Sequence[Capture], watch: Watch | None = None) -> D
         watch: called with 1 for every agent of a capture whose rows were looked at.
 
     Raises:
-        CaptureError: fewer than two, one of them twice, or rows that do not belong together: other
-            spaces, actions, columns or reward components; names the first difference.
+        CaptureError: fewer than two, one of them or a copy of it twice, or rows that do not belong
+            together: other spaces, actions, columns or reward components; names the first
+            difference.
 
     Example:
         >>> both = merge_captures([load_capture("captures/one"), load_capture("captures/two")])
@@ -38,10 +39,14 @@ def merge_captures(captures: Sequence[Capture], watch: Watch | None = None) -> D
     """
     if len(captures) < 2:
         raise CaptureError(f"expected at least two captures to merge, found {len(captures)}")
-    paths = [capture.path.resolve() for capture in captures]
-    for place, path in enumerate(paths):
-        if path in paths[:place]:
-            raise CaptureError(f"{path}: given twice; its samples would count twice")
+    digests = [capture.digest for capture in captures]
+    for place, digest in enumerate(digests):
+        if digest in digests[:place]:
+            twin = captures[digests.index(digest)]
+            raise CaptureError(
+                f"{captures[place].path}: the same capture as {twin.path}; its samples would "
+                "count twice"
+            )
     _check_together(captures, watch)
     picks: list[Pick] = []
     taken: set[int] = set()

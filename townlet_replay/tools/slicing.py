@@ -9,6 +9,8 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture
 from townlet_replay.tools.derived import Derived, Pick, TickRange
 
+_HINT = 500  # characters; a town of newcomers has thousands of names
+
 
 def slice_capture(
     capture: Capture,
@@ -66,8 +68,15 @@ def _check_known(
     known = set(there)
     for name in asked or ():
         if name not in known:
-            hint = nearest(name, known) if known else "; it has none"
+            hint = _hint(name, known)
             raise CaptureError(f"{capture.path}: no sample has the {kind} {name!r}{hint}")
+
+
+def _hint(name: str, known: set[str]) -> str:
+    if not known:
+        return "; it has none"
+    hint = nearest(name, known)
+    return hint if len(hint) <= _HINT else f"; it has {len(known)} others"
 
 
 def _check_episodes(capture: Capture, asked: Collection[int] | None) -> None:
