@@ -22,7 +22,7 @@ from townlet_env.config.load import Source, validate
 from townlet_env.config.schema import TownConfig
 from townlet_env.views.spaces import MaskMode, ObservationVariant
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import LOG_SUFFIX
+from townlet_replay.manifest import LOG_SUFFIX, find_log
 from townlet_replay.npz import decode_npz
 from townlet_replay.packed_file import PACKED
 from townlet_replay.packing import unpack
@@ -158,22 +158,6 @@ class OpenLog:
         return data
 
 
-def find_log(path: str | Path) -> Path | None:
-    """Return the only action log at a path: the file itself, or one in a directory.
-
-    Raises:
-        CaptureError: several are there.
-    """
-    root = Path(path)
-    if root.name.endswith(LOG_SUFFIX):
-        return root
-    found = sorted(root.glob(f"*{LOG_SUFFIX}")) if root.is_dir() else []
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
-        raise CaptureError(f"{root}: {len(found)} action logs here ({names}); name one of them")
-    return found[0] if found else None
-
-
 def load_log(path: str | Path) -> OpenLog:
     """Open an action log by its directory or by its list of episodes.
 
@@ -210,32 +194,54 @@ def _gunzip(data: bytes, where: str) -> bytes:
 
 
 def _check_arrays(arrays: Arrays, episode: LoggedEpisode) -> None:
-    ticks, agents = episode.ticks, len(episode.agents)
-    shapes = {
-        "present": (np.dtype(np.bool_), (ticks, agents)),
-        "checks": (np.dtype(np.uint8), (ticks + 1, CHECK_BYTES)),
-        "chain": (np.dtype(np.uint8), (CHAIN_BYTES,)),
-    }
-    for name, (dtype, shape) in shapes.items():
-        found = arrays.get(name)
-        if found is None or found.dtype != dtype or found.shape != shape:
-            kind = "none" if found is None else f"{found.dtype}{list(found.shape)}"
-            raise CaptureError(f"{name}: expected {dtype}{list(shape)}, found {kind}")
-    rows = arrays["present"].sum(axis=0)
-    for k in range(agents):
-        actions = arrays.get(f"actions_{k}")
-        if actions is None or actions.ndim == 0 or len(actions) != rows[k]:
-            raise CaptureError(f"actions_{k}: expected {rows[k]} rows")
+    """Refuse arrays that are not those of an episode, so that nobody stumbles over them later."""
+    agents = range(len(episode.agents))
+    u1, f4, i8 = (np.dtype(code) for code in ("u1", "f4", "i8"))
+    _expect(arrays, "present", (np.dtype(np.bool_),), (episode.ticks, len(agents)))
+    _expect(arrays, "checks", (u1,), (episode.ticks + 1, CHECK_BYTES))
+    _expect(arrays, "chain", (u1,), (CHAIN_BYTES,))
+    rows = arrays["present"].sum(axis=0).tolist()
+    known = {"present", "checks", "chain", *(f"actions_{k}" for k in agents)}
+    for k in agents:
+        _expect(arrays, f"actions_{k}", (i8, f4), (rows[k], ...))
+    lives = [sample.agent_id for sample in episode.samples]
+    if len(set(lives)) != len(lives) or not set(lives) <= set(episode.agents):
+        raise CaptureError(f"samples of {lives}, where {list(episode.agents)} acted")
     for sample in episode.samples:
-        if sample.agent_id not in episode.agents:
-            raise CaptureError(f"a sample of {sample.agent_id!r}, who did not act")
         k = episode.agents.index(sample.agent_id)
-        for name, lines in (("log_probs", sample.rows), ("values", sample.rows + 1)):
-            found = arrays.get(f"{name}_{k}")
-            if found is None or found.dtype != np.float32 or found.shape != (lines,):
-                raise CaptureError(f"{name}_{k}: expected float32[{lines}]")
         if rows[k] != sample.rows:
             raise CaptureError(f"{sample.agent_id!r} has {rows[k]} rows, not {sample.rows}")
+        shape = arrays[f"actions_{k}"].shape
+        _expect(arrays, f"log_probs_{k}", (f4,), (rows[k],))
+        _expect(arrays, f"values_{k}", (f4,), (rows[k] + 1,))
+        _expect(arrays, f"digests_{k}", (u1,), (..., ARRAY_DIGEST_BYTES))
+        optional = {"logits": (rows[k], ...), "intents": shape, "versions": (rows[k],)}
+        known |= {f"{name}_{k}" for name in ("log_probs", "values", "digests", *optional)}
+        for name, expected in optional.items():
+            if f"{name}_{k}" in arrays:
+                kinds = {"logits": (f4,), "intents": (i8, f4), "versions": (i8,)}[name]
+                _expect(arrays, f"{name}_{k}", kinds, expected)
+    strangers = arrays.keys() - known
+    if strangers:
+        raise CaptureError(f"unknown array {min(strangers)!r}")
+
+
+def _expect(
+    arrays: Arrays, name: str, dtypes: tuple[np.dtype[Any], ...], shape: tuple[Any, ...]
+) -> None:
+    """Refuse an array of another dtype or shape; an ellipsis stands for any sizes."""
+    found = arrays.get(name)
+    if found is not None and found.dtype in dtypes:
+        sizes = found.shape
+        if shape[-1:] == (...,):
+            sizes, shape = sizes[: len(shape) - 1], shape[:-1]
+        elif shape[:1] == (...,):
+            sizes, shape = sizes[1:], shape[1:]
+        if sizes == shape and found.ndim >= len(shape):
+            return
+    what = "none" if found is None else f"{found.dtype}{list(found.shape)}"
+    text = ", ".join("..." if size is ... else str(size) for size in shape)
+    raise CaptureError(f"{name}: expected {dtypes[0]}[{text}], found {what}")
 
 
 CHAIN_BYTES = 16

@@ -167,8 +167,8 @@ def find_manifest(directory: str | Path) -> Path:
     if not root.is_dir():
         raise CaptureError(f"{root}: expected the directory of a capture, found none")
     found = sorted(root.glob(f"*{MANIFEST_SUFFIX}"))
-    log = next(root.glob(f"*{LOG_SUFFIX}"), None)
-    if not found and log is not None:
+    log = None if found else find_log(root)
+    if log is not None:
         raise CaptureError(
             f"{log}: an action log, which holds no observations; derive a capture from it with "
             "`townlet captures materialise`"
@@ -185,6 +185,22 @@ def find_manifest(directory: str | Path) -> Path:
             "choose one with ReplayDatasetConfig.from_manifest"
         )
     return found[0]
+
+
+def find_log(path: str | Path) -> Path | None:
+    """Return the only action log at a path: the file itself, or one in a directory.
+
+    Raises:
+        CaptureError: several are there.
+    """
+    root = Path(path)
+    if root.name.endswith(LOG_SUFFIX):
+        return root
+    found = sorted(root.glob(f"*{LOG_SUFFIX}")) if root.is_dir() else []
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise CaptureError(f"{root}: {len(found)} action logs here ({names}); name one of them")
+    return found[0] if found else None
 
 
 def load_manifest(path: str | Path) -> Manifest:

@@ -105,8 +105,15 @@ class MemoryRecorder(RecordReplay):
         self._episodes = episode_id
 
     def given(self, agent: Any, stored: Any) -> Any:
-        """Return a recorded action as the environment takes it."""
-        return self._format(agent).decode(stored)
+        """Return a recorded action as the environment takes it.
+
+        Raises:
+            CaptureError: it is no action.
+        """
+        try:
+            return self._format(agent).decode(stored)
+        except (ValueError, OverflowError) as error:
+            raise CaptureError(f"agent {agent!r}: the action {stored} is no id") from error
 
     def _open_writer(self, out: str | Path) -> EpisodeWriter:
         del out

@@ -18,9 +18,9 @@ from townlet_env.views.spaces import (
     ObservationVariant,
     map_channels,
 )
-from townlet_replay.action_log import LoggedEpisode, OpenLog, find_log, load_log
+from townlet_replay.action_log import LoggedEpisode, OpenLog, load_log
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture, load_capture
+from townlet_replay.manifest import Capture, find_log, load_capture
 from townlet_replay.rerun import Known, Script, TownSetup
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import CaptureMetadata

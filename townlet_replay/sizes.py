@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from townlet_env.config.schema import TownConfig
-from townlet_replay.action_log import find_log, load_log
-from townlet_replay.manifest import METRICS_SUFFIX, load_capture
+from townlet_replay.action_log import load_log
+from townlet_replay.manifest import METRICS_SUFFIX, find_log, load_capture
 from townlet_replay.npz import decode_npz
 from townlet_replay.packed_file import PACKED
 from townlet_replay.packing import read_directory

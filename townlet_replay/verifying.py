@@ -175,6 +175,8 @@ def _differences(recorded: ReplaySample, derived: ReplaySample | None) -> list[M
         first = int(recorded.ticks[0])
         return [Mismatch(number, first, agent, "rows", str(recorded.rows), "0")]
     left, right = (_derivable(sample) for sample in (recorded, derived))
+    for side in (left, right):  # written only where there is one
+        side.setdefault("illegal_actions", np.zeros(len(side["actions"]), np.bool_))
     found = []
     for name in {**left, **right}:
         if name not in left or name not in right:

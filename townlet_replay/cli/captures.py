@@ -12,7 +12,7 @@ from townlet_replay.cli.audit import audit
 from townlet_replay.cli.derive import TOOLS
 from townlet_replay.cli.difference import diff_command
 from townlet_replay.cli.exchange import export, import_
-from townlet_replay.cli.rerun import RERUNS
+from townlet_replay.cli.rerun import RERUNS, log_info, log_validate
 from townlet_replay.cli.statistics import stats_command
 
 app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
@@ -26,7 +26,9 @@ app.command("stats")(stats_command)
 app.command()(export)
 app.command("import")(import_)
 
-Where = Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")]
+Where = Annotated[
+    Path, typer.Argument(help="Directory of a capture or action log, or its manifest.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -39,8 +41,11 @@ def info(capture: Where, as_json: AsJson = False) -> None:
     from rich.table import Table
 
     from townlet_replay.cli.console import stdout
-    from townlet_replay.manifest import load_capture
+    from townlet_replay.manifest import find_log, load_capture
 
+    if find_log(capture) is not None:
+        log_info(capture, as_json=as_json)
+        return
     found = load_capture(capture)
     if as_json:
         document = {
@@ -67,8 +72,11 @@ def validate(capture: Where, as_json: AsJson = False) -> None:
 
     Example: townlet captures validate captures/queue_conflict
     """
-    from townlet_replay.manifest import load_capture
+    from townlet_replay.manifest import find_log, load_capture
 
+    if find_log(capture) is not None:
+        log_validate(capture, as_json=as_json)
+        return
     found = load_capture(capture)
     rows = sum(sample.rows for sample in found)
     samples = len(found.metrics.samples)

@@ -198,6 +198,47 @@ def plan_command(
     stdout.print(table)
 
 
+def log_info(path: Path, *, as_json: bool) -> None:
+    """Sum up an action log."""
+    from rich.table import Table
+
+    from townlet_replay.action_log import load_log
+    from townlet_replay.cli.console import stdout
+
+    opened = load_log(path)
+    log = opened.log
+    if as_json:
+        typer.echo(log.model_dump_json(indent=1))
+        return
+    typer.echo(f"{opened.path}: an action log")
+    typer.echo(f"scenario {log.metadata.scenario_name or 'unknown'}, seed {log.metadata.seed}")
+    table = Table("agent", "episode", "seed", "rows", "return")
+    for episode in log.episodes:
+        for sample in episode.samples:
+            number, seed, rows = episode.episode_id, episode.seed, sample.rows
+            score = f"{sample.episode_return:.3f}"
+            table.add_row(sample.agent_id, str(number), str(seed), str(rows), score)
+    stdout.print(table)
+
+
+def log_validate(path: Path, *, as_json: bool) -> None:
+    """Read every file of an action log and check it; nothing is lived again."""
+    from townlet_replay.action_log import load_log
+
+    opened = load_log(path)
+    if opened.log.town is not None:
+        opened.config()
+    for episode in opened.log.episodes:
+        opened.arrays(episode)
+    rows = [sample.rows for episode in opened.log.episodes for sample in episode.samples]
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "samples": len(rows), "rows": sum(rows)}))
+    else:
+        typer.echo(
+            f"{opened.path}: {len(rows)} samples, {sum(rows)} rows, sound; `verify` lives it"
+        )
+
+
 RERUNS: dict[str, Callable[..., None]] = {
     "verify": verify_command,
     "materialise": materialise_command,
