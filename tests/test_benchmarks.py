@@ -2,13 +2,15 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from benchmarks import page, scale
-from benchmarks.groups import GROUPS
+from benchmarks.groups import GROUPS, threads
 from benchmarks.peers import Peer, PeerError, Running, interpreter, running
 from benchmarks.plots import plot
 from benchmarks.report import Report, read_results
@@ -191,6 +193,49 @@ def test_legal_actions_are_drawn_from_the_mask_alone():
     assert set(drawn[:, 0]) == {0, 3}
     assert set(drawn[:, 1]) == {1}
     assert 150 < (drawn[:, 0] == 3).sum() < 250
+
+
+LEAK = """
+from benchmarks import memory
+
+class Leaking(memory.TownletVectorEnv):
+    kept = []
+
+    def step(self, actions):
+        if LEAKS:
+            self.kept.append(bytes(range(256)) * 4096)
+        return super().step(actions)
+
+memory.TownletVectorEnv, memory.WARM_UP = Leaking, 20
+print(memory.json.dumps(memory.weigh(64 * 20)))
+"""
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_memory_that_is_kept_is_seen(leaks):
+    program = f"LEAKS = {leaks}{LEAK}"
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    found = json.loads(ran.stdout)
+    assert found["ticks"] == 64 * 20
+    assert 8_000 < found["world"] <= 64 * 1024
+    assert (found["grown"] >= 19 << 20) == leaks
+
+
+def test_both_ways_to_two_cores_live_the_same():
+    """By Python, for whom ``prange`` is ``range``: what is compared is who steps what."""
+    live = getattr(threads.step_side_by_side, "py_func", threads.step_side_by_side)
+    plan = compile_plan(load_scenario("town_day"))
+    batch, other = WorldBatch(plan, 3), WorldBatch(plan, 3)
+    batch.reset(range(3))
+    other.reset(range(3))
+    tables = [part.view(np.ndarray) for part in (other.worlds, other.outcomes, plan.rules)]
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        orders = legal(batch.views.action_mask, rng).astype(np.int32)
+        batch.step(orders)
+        live(*tables, orders, other.grids, plan.ways, other.views)
+    assert other.worlds.tobytes() == batch.worlds.tobytes()
+    assert all(map(np.array_equal, other.views, batch.views))
 
 
 def test_verdicts():

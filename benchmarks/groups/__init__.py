@@ -7,8 +7,9 @@ GROUPS = {
     "recording": "what recording costs",
     "loading": "reading rows in several formats",
     "learners": "native PPO against Stable-Baselines3",
-    "scaling": "worlds, residents, maps and memory",
+    "scaling": "worlds, residents and maps",
     "neighbour": "two cores, and a busy neighbour",
-    "start": "from nothing to the first step",
+    "threads": "Python's threads and Numba's, and a busy neighbour",
+    "start": "a new process: the first step, and memory",
     "scale": "two points of each curve of docs/SCALE.md",
 }

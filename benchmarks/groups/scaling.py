@@ -1,8 +1,7 @@
-"""How the cost of an agent step changes with worlds, residents, threads and maps; and with time."""
+"""How the cost of an agent step changes with worlds, residents, and maps."""
 
 from __future__ import annotations
 
-import resource
 import statistics
 from collections.abc import Sequence
 
@@ -12,7 +11,6 @@ from benchmarks.report import Report
 from benchmarks.towns import tiled_town
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
-from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.features import FULL_MAP_CHANNELS, MAP_CHANNELS
 from townlet_replay.bench.measure import Arm, Rate
 from townlet_replay.bench.plays import core
@@ -69,25 +67,7 @@ def by_scenario(report: Report) -> None:
     )
 
 
-def memory(report: Report) -> None:
-    """Weigh a world, and see whether a batch grows as it lives on."""
-    batch = WorldBatch(compile_plan(load_scenario(TOWN)), 64)
-    batch.reset(range(64))
-    arrays = [batch.worlds, batch.outcomes, *batch.views, batch.grids]
-    report.figure("memory of a world", sum(a.nbytes for a in arrays) / 64 / 1024, "KiB")
-    waiting = np.zeros((64, batch.num_residents), np.int64)
-    ticks = round(1_000_000 * report.effort.seconds / 0.5 / 64)
-    for _ in range(200):
-        batch.step(waiting)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(ticks):
-        batch.step(waiting)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    report.figure("ticks lived on", ticks * 64, "ticks")
-    report.figure("memory grown over them", grown, "KiB")
-
-
 def measure(report: Report) -> None:
     """Take the curves one after the other."""
-    for part in (by_worlds, by_residents, by_scenario, memory):
+    for part in (by_worlds, by_residents, by_scenario):
         report.attempt(part.__name__, lambda part=part: part(report))

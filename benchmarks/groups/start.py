@@ -1,7 +1,8 @@
-"""From nothing to the first step: a new process, with the kernels compiled before or not."""
+"""A new process: from nothing to the first step, compiled before or not, and its memory later."""
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -19,6 +20,8 @@ env = townlet_v0.parallel_env("town_day")
 env.reset(seed=0)
 env.step(dict.fromkeys(env.agents, 0))
 """
+TICKS = 1_000_000  # over which memory must not grow
+WORLD, GROWN = "memory of a world", "memory grown over them"
 LIBRARIES = "import numpy, numba, gymnasium, pettingzoo, pydantic, yaml"
 
 
@@ -47,8 +50,19 @@ def keep(report: Report, name: str, runs: Sequence[Spent]) -> None:
     report.figure(f"{name}, processor time", busy, "s")
 
 
+def memory(report: Report) -> None:
+    """Weigh a world, and see whether a batch grows as it lives on."""
+    ticks = round(TICKS * min(report.effort.seconds / 0.5, 1))
+    command = [sys.executable, "-m", "benchmarks.memory", str(ticks)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    report.figure(WORLD, found["world"] / 1024, "KiB")
+    report.figure("ticks lived on", found["ticks"], "ticks")
+    report.figure(GROWN, found["grown"] / 1024, "KiB")
+
+
 def measure(report: Report) -> None:
-    """Compile once into an empty cache; then start warm, and start Python alone beside it."""
+    """Weigh; compile into an empty cache; start warm, and start Python alone beside it."""
+    report.attempt("memory", lambda: memory(report))
     rounds = range(report.effort.rounds)
     with tempfile.TemporaryDirectory() as cache:
         keep(report, "cold first step", [seconds_of(FIRST_STEP, cache)])
