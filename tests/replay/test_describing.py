@@ -13,7 +13,9 @@ from townlet_replay.manifest import load_capture
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.sample import with_meta
+from townlet_replay.tools.derived import write_capture
 from townlet_replay.tools.describing import QUANTILES, capture_statistics, choose, spread
+from townlet_replay.tools.merging import merge_captures
 from townlet_replay.tools.picture import MAX_AGENTS, plot_capture
 from townlet_replay.writer import CaptureWriter
 
@@ -110,3 +112,32 @@ def test_an_environment_without_ids_has_returns_and_lengths(tmp_path):
     assert capture_statistics(capture).metrics["reward_sum"].mean == 2
     plot_capture(capture, tmp_path / "box.png")
     assert size_and_colours(tmp_path / "box.png")[1] > 10
+
+
+def forged(path, **changes):
+    """A capture whose sidecar and summaries claim other metrics than its rows have."""
+    sample = life()
+    metrics = sample.meta.metrics.model_copy(update=changes)
+    CaptureWriter(path).write_episode([with_meta(sample, metrics=metrics), life("ben")])
+    return load_capture(path)
+
+
+def test_numbers_beyond_all_measure_are_refused(tmp_path):
+    capture = forged(tmp_path / "one", reward_sum=1e300)
+    with pytest.raises(CaptureError, match="metrics too large to be summed up"):
+        capture_statistics(capture)
+    with pytest.raises(CaptureError, match=r"return 1e\+300 of rollout_sample_anna_000.npz is too"):
+        plot_capture(capture, tmp_path / "one.png")
+    other = forged(tmp_path / "two", reward_sum=1.7e308, timesteps=6)
+    third = forged(tmp_path / "three", reward_sum=1.7e308)
+    with pytest.raises(CaptureError, match="too large to be summed up"):
+        write_capture(merge_captures([other, third]), tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_one_far_return_among_many_agents_is_drawn(tmp_path):
+    near = [life(f"resident_{number}", rows=1) for number in range(MAX_AGENTS + 1)]
+    metrics = near[0].meta.metrics.model_copy(update={"reward_sum": 1e15})
+    CaptureWriter(tmp_path / "in").write_episode([with_meta(near[0], metrics=metrics), *near[1:]])
+    plot_capture(load_capture(tmp_path / "in"), tmp_path / "far.png")
+    assert size_and_colours(tmp_path / "far.png")[1] > 10

@@ -150,6 +150,10 @@ def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
         for group in _groups(derived.picks, watch):
             writer.write_episode(group)
             written += len(group)
+    except OverflowError as error:
+        raise CaptureError(
+            f"{writer.directory}: metrics of the samples are too large to be summed up ({error})"
+        ) from error
     except CaptureError as error:
         if not written:
             raise

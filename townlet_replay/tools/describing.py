@@ -10,7 +10,7 @@ import numpy as np
 
 from townlet_env.errors import nearest
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture
+from townlet_replay.manifest import Capture, ManifestEntry
 from townlet_replay.sidecar import SampleMetrics
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -44,13 +44,24 @@ def capture_statistics(capture: Capture) -> CaptureStatistics:
         capture: its manifest and its metrics file are read.
 
     Raises:
-        CaptureError: the metrics file is missing or damaged.
+        CaptureError: the metrics file is missing or damaged, or holds numbers too large.
 
     Example:
         >>> capture_statistics(load_capture("captures/day")).metrics["reward_sum"].mean
     """
     entries = capture.manifest.samples
     metrics = [capture.metrics.samples[entry.sample] for entry in entries]
+    try:
+        return _statistics(entries, metrics)
+    except OverflowError as error:
+        raise CaptureError(
+            f"{capture.path}: metrics too large to be summed up ({error})"
+        ) from error
+
+
+def _statistics(
+    entries: Sequence[ManifestEntry], metrics: Sequence[SampleMetrics]
+) -> CaptureStatistics:
     by_agent: dict[str, list[SampleMetrics]] = {}
     for entry, found in zip(entries, metrics, strict=True):
         by_agent.setdefault(entry.agent_id, []).append(found)
@@ -65,7 +76,11 @@ def capture_statistics(capture: Capture) -> CaptureStatistics:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of one or more numbers."""
+    """Return the spread of one or more numbers.
+
+    Raises:
+        OverflowError: their squares do not fit a double.
+    """
     mean = math.fsum(values) / len(values)
     return Spread(
         samples=len(values),

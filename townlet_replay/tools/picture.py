@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture
 from townlet_replay.safe_files import write_files
 
@@ -19,6 +20,8 @@ MAX_ACTIONS = 15
 
 _INK, _SECOND, _QUIET = "#1f4e79", "#c55a11", "#8a8a8a"
 _LABEL = 24
+_BINS = 40
+_LARGEST = 1e100
 
 
 def plot_capture(capture: Capture, out_png: str | Path) -> None:
@@ -29,13 +32,19 @@ def plot_capture(capture: Capture, out_png: str | Path) -> None:
         out_png: file to write, whole or not at all.
 
     Raises:
-        CaptureError: the metrics file is missing or damaged, or the picture cannot be written.
+        CaptureError: the metrics file is missing or damaged, a return is beyond all measure, or
+            the picture cannot be written.
     """
     returns: dict[str, list[float]] = {}
     lengths: dict[str, list[float]] = {}
     for entry in capture.manifest.samples:
         returns.setdefault(entry.agent_id, []).append(entry.episode_return)
         lengths.setdefault(entry.agent_id, []).append(entry.rows)
+        if abs(entry.episode_return) > _LARGEST:
+            raise CaptureError(
+                f"{capture.path}: the return {entry.episode_return:g} of {entry.sample} is too "
+                "large to be drawn"
+            )
     counts = capture.metrics.totals.action_counts or {}
     figure = Figure(figsize=(14, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
@@ -57,7 +66,7 @@ def _samples(axis: Axes, groups: Mapping[str, list[float]], title: str, unit: st
     _style(axis, title)
     axis.set_xlabel(unit)
     if len(groups) > MAX_AGENTS:
-        axis.hist([value for values in groups.values() for value in values], "auto", color=_INK)
+        axis.hist([value for values in groups.values() for value in values], _BINS, color=_INK)
         axis.set_ylabel(f"samples of {len(groups)} agents")
         return
     axis.use_sticky_edges = False  # a bar at the edge would cut its dots in half
