@@ -106,5 +106,5 @@ def there_and_back(name, capture, place):
     """Export a capture, import it again, and return the directory of the new one."""
     module, output = exchange_format(name), place / "out-v0"
     module.write(lives_of(load_capture(capture)), output)
-    write_capture(module.read(output), place / "back", "rollout_sample")
+    write_capture(module.read(output), place / "back")
     return place / "back"

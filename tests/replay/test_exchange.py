@@ -76,14 +76,26 @@ def test_optional_arrays_may_be_missing_in_some_lives(name, tmp_path):
 def test_commands_export_and_import(name, noisy, tmp_path):
     output, back = tmp_path / "only-v0", tmp_path / "back"
     ran = townlet("captures", "export", noisy, "--to", name, "--output", output, "--agent", "anna")
-    assert (ran.code, ran.out) == (0, f"{output}: 2 lives\n")
+    assert (ran.code, ran.out) == (0, f"2 samples -> {output}\n")
     ran = townlet(
         "captures", "import", output, "--from", name, "--output", back, "--prefix", "anna"
     )
     assert ran.code == 0
-    assert ran.out == f"{back / 'anna_manifest.json'}: 2 lives, 240 rows\n"
+    assert ran.out == f"2 samples, 240 rows -> {back / 'anna_manifest.json'}\n"
     wanted = [sample for sample in load_capture(noisy) if sample.meta.agent_id == "anna"]
     assert all(same_sample(a, b) for a, b in zip(wanted, load_capture(back), strict=True))
+
+
+def test_packed_captures_go_out_and_come_back_packed(noisy, tmp_path):
+    packed = tmp_path / "packed"
+    assert townlet("captures", "convert", noisy, "--mode", "packed", "-o", packed).code == 0
+    export_capture(packed, "parquet", tmp_path / "data")
+    ran = townlet(
+        *("captures", "import", tmp_path / "data", "--from", "parquet"),
+        *("-o", tmp_path / "back", "--mode", "packed", "--json"),
+    )
+    assert (ran.code, ran.json["samples"]) == (0, 6)
+    assert digests(tmp_path / "back") == digests(packed)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -124,7 +136,7 @@ def test_the_command_knows_every_format():
 
 
 def test_agents_with_other_spaces_are_exported_apart(tmp_path):
-    mixed = write_capture(as_lives([life(), script_sample()]), tmp_path, "mixed")
+    mixed = write_capture(as_lives([life(), script_sample()]), tmp_path)
     with pytest.raises(CaptureError, match=r"one data set has one space: .*--agent"):
         list(lives_of(mixed).samples)
 

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, cast, get_args
 from townlet_replay.errors import CaptureError
 from townlet_replay.exchange.lives import Lives, lives_of, write_capture
 from townlet_replay.manifest import Capture, load_capture
-from townlet_replay.writer import DEFAULT_PREFIX
+from townlet_replay.writer import WriterSettings
 
 Format = Literal["minari", "npz", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -64,7 +64,10 @@ def export_capture(
 
 
 def import_capture(
-    source: str | Path, from_format: Format, output: str | Path, *, prefix: str = DEFAULT_PREFIX
+    source: str | Path,
+    from_format: Format,
+    output: str | Path,
+    settings: WriterSettings | None = None,
 ) -> Capture:
     """Make a capture of a data set in another format.
 
@@ -72,7 +75,7 @@ def import_capture(
         source: the directory or file.
         from_format: its format.
         output: directory of the new capture.
-        prefix: what the names of its files begin with.
+        settings: prefix, mode and so on; the metadata are those of the source.
 
     Raises:
         CaptureError: the source is not what the format says, or is unsafe or damaged; there is a
@@ -81,4 +84,5 @@ def import_capture(
     Example:
         >>> capture = import_capture("exports/noisy.npz", "npz", "captures/back")
     """
-    return write_capture(exchange_format(from_format).read(Path(source)), output, prefix)
+    lives = exchange_format(from_format).read(Path(source))
+    return write_capture(lives, output, settings)

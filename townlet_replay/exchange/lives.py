@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture, load_capture
+from townlet_replay.manifest import Capture
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.rollout import check_alike
 from townlet_replay.safe_files import first_problem, sync_directory
 from townlet_replay.sample import FINAL, ReplaySample, arrays_of, build_sample, with_meta
 from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta
+from townlet_replay.tools.derived import write_samples
 from townlet_replay.writer import CaptureWriter, WriterSettings
 
 FINAL_VALUE = "segment_final_value"  # no observation can have this name
 VALUES = "value_preds"
-BATCH_BYTES = 64 * 2**20  # of lives written together: every writing renews the manifest
 
 
 class Origin(BaseModel):
@@ -106,24 +106,21 @@ def _check_components(first: SampleMeta, other: SampleMeta) -> None:
         )
 
 
-def write_capture(lives: Lives, directory: str | Path, prefix: str) -> Capture:
-    """Write ``lives`` as a new capture.
+def write_capture(
+    lives: Lives, directory: str | Path, settings: WriterSettings | None = None
+) -> Capture:
+    """Write ``lives`` as a new capture; stopped half-way, what is there is sound.
+
+    Args:
+        lives: what to write.
+        directory: of the capture.
+        settings: prefix, mode and so on; the metadata are those of ``lives``.
 
     Raises:
         CaptureError: a life is unsound, a capture of this prefix is there, or the disk refuses.
     """
-    settings = WriterSettings(prefix=prefix, metadata=lives.metadata)
-    writer = CaptureWriter(directory, settings)
-    waiting: list[ReplaySample] = []
-    held = 0
-    for life in lives.samples:
-        waiting.append(_measured(life))
-        held += sum(array.nbytes for array in arrays_of(life).values())
-        if held >= BATCH_BYTES:
-            writer.write_episode(waiting)
-            waiting, held = [], 0
-    writer.write_episode(waiting)
-    return load_capture(writer.manifest_path)
+    settings = (settings or WriterSettings())._replace(metadata=lives.metadata)
+    return write_samples(map(_measured, lives.samples), CaptureWriter(directory, settings))
 
 
 def _measured(life: ReplaySample) -> ReplaySample:

@@ -109,7 +109,8 @@ def write_capture(
             capture that is there already, or a disk that refuses.
     """
     settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
-    return _write(derived, _writer(derived, Path(output), settings), watch or _ignore)
+    writer = _writer(derived, Path(output), settings)
+    return write_samples(_read(derived.picks, watch or _ignore), writer)
 
 
 def write_captures(
@@ -131,7 +132,8 @@ def write_captures(
         settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
         writers[name] = _writer(derived, Path(output) / name, settings)
     return {
-        name: _write(derived, writers[name], watch or _ignore) for name, derived in parts.items()
+        name: write_samples(_read(derived.picks, watch or _ignore), writers[name])
+        for name, derived in parts.items()
     }
 
 
@@ -144,10 +146,23 @@ def _writer(derived: Derived, target: Path, settings: WriterSettings) -> Capture
     return CaptureWriter(target, settings)
 
 
-def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
+def _read(picks: Iterable[Pick], watch: Watch) -> Iterator[ReplaySample]:
+    for pick in picks:
+        sample = pick.read()
+        if sample is not None:
+            yield sample
+        watch(1)
+
+
+def write_samples(samples: Iterable[ReplaySample], writer: CaptureWriter) -> Capture:
+    """Write ``samples`` as they come, whole episodes together.
+
+    Raises:
+        CaptureError: none came, one is damaged, or the disk refuses; says what is there already.
+    """
     written = 0
     try:
-        for group in _groups(derived.picks, watch):
+        for group in _groups(samples):
             writer.write_episode(group)
             written += len(group)
     except OverflowError as error:
@@ -168,20 +183,17 @@ def _write(derived: Derived, writer: CaptureWriter, watch: Watch) -> Capture:
     return load_capture(writer.manifest_path)
 
 
-def _groups(picks: Iterable[Pick], watch: Watch) -> Iterator[list[ReplaySample]]:
+def _groups(samples: Iterable[ReplaySample]) -> Iterator[list[ReplaySample]]:
     """Yield whole episodes together, until they are of some size."""
     group: list[ReplaySample] = []
     size, episode = 0, -1
-    for pick in picks:
-        sample = pick.read()
-        if sample is not None:
-            if size >= _GROUP_BYTES and sample.meta.episode_id != episode:
-                yield group
-                group, size = [], 0
-            group.append(sample)
-            size += sum(array.nbytes for array in arrays_of(sample).values())
-            episode = sample.meta.episode_id
-        watch(1)
+    for sample in samples:
+        if size >= _GROUP_BYTES and sample.meta.episode_id != episode:
+            yield group
+            group, size = [], 0
+        group.append(sample)
+        size += sum(array.nbytes for array in arrays_of(sample).values())
+        episode = sample.meta.episode_id
     if group:
         yield group
 
