@@ -28,6 +28,7 @@ from townlet_replay.policy.network import NetworkConfig, ObservationSpec, Townle
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.sb3 import CaptureMaskablePPO
+from townlet_replay.training.sb3_runs import ppo_settings
 
 _HEADS = {"action_head": "action_net", "value_head": "value_net"}
 
@@ -180,19 +181,15 @@ def _examine(
 
 def _of(config: TrainConfig, network: TownletNetwork) -> dict[str, Any]:
     """Return the settings of a run in the words of Stable-Baselines3."""
-    ppo = config.ppo
-    alike = ppo.model_dump(exclude={"epochs", "minibatch_size", "adam_eps"})
     return {
-        **alike,
-        "n_epochs": ppo.epochs,
-        "batch_size": ppo.minibatch_size,
+        **ppo_settings(config.ppo),
         "seed": config.seed,
         "device": config.device,
         "policy_kwargs": {
             "features_extractor_class": TrunkExtractor,
             "features_extractor_kwargs": {"spec": network.spec, "network": network.config},
             "net_arch": [],
-            "optimizer_kwargs": {"eps": ppo.adam_eps},
+            "optimizer_kwargs": {"eps": config.ppo.adam_eps},
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from townlet_replay.errors import CaptureError, CheckpointError, TrainingError
 from townlet_replay.safe_files import write_files
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
+from townlet_replay.training.ppo import PPOConfig
 from townlet_replay.training.records import Progress, Verdict, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
 from townlet_replay.training.sb3_trace import TraceCallback
@@ -52,8 +53,15 @@ def train_on_capture(
     return model
 
 
-def train_live(config: TrainConfig, watch: Watch | None = None) -> OnPolicyAlgorithm:
+def train_live(
+    config: TrainConfig, watch: Watch | None = None, callbacks: Sequence[BaseCallback] = ()
+) -> OnPolicyAlgorithm:
     """Train Stable-Baselines3's PPO or MaskablePPO in the town.
+
+    Args:
+        config: The settings.
+        watch: Called with the record of every update.
+        callbacks: Called by the learner as well.
 
     Raises:
         ConfigError: The scenario is unknown or wrong.
@@ -70,7 +78,8 @@ def train_live(config: TrainConfig, watch: Watch | None = None) -> OnPolicyAlgor
         # A shorter last minibatch is what the native learner has as well.
         warnings.filterwarnings("ignore", "You have specified a mini-batch size", UserWarning)
         model = learner("MultiInputPolicy", env, n_steps=live.rollout_ticks, **_settings(config))
-    _learn(model, config, live.steps, _Scribe(config, watch, baselines={}, dataset=None))
+    scribe = _Scribe(config, watch, baselines={}, dataset=None)
+    _learn(model, config, live.steps, scribe, callbacks)
     return model
 
 
@@ -97,9 +106,8 @@ def _is_masked(config: TrainConfig) -> bool:
     return config.learner == "sb3-maskable"
 
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    """Return PPO's settings in the words of Stable-Baselines3, with the widths of our network."""
-    ppo, network = config.ppo, config.network
+def ppo_settings(ppo: PPOConfig) -> dict[str, Any]:
+    """Return PPO's settings in the words of Stable-Baselines3."""
     return {
         "learning_rate": _over_the_run(ppo.learning_rates),
         "batch_size": ppo.minibatch_size,
@@ -113,6 +121,14 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
         "vf_coef": ppo.vf_coef,
         "max_grad_norm": ppo.max_grad_norm,
         "target_kl": ppo.target_kl,
+    }
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings of a run, with the widths of our network."""
+    network = config.network
+    return {
+        **ppo_settings(config.ppo),
         "seed": config.seed,
         "device": config.device,
         "policy_kwargs": {
@@ -131,10 +147,16 @@ def _over_the_run(schedule: Schedule) -> float | Schedule:
     return schedule.start if schedule.kind == "constant" else schedule
 
 
-def _learn(model: OnPolicyAlgorithm, config: TrainConfig, steps: int, scribe: _Scribe) -> None:
+def _learn(
+    model: OnPolicyAlgorithm,
+    config: TrainConfig,
+    steps: int,
+    scribe: _Scribe,
+    callbacks: Sequence[BaseCallback] = (),
+) -> None:
     model.set_logger(_logger(config))
     try:
-        model.learn(steps, callback=[scribe, *_tracer(config)])
+        model.learn(steps, callback=[scribe, *_tracer(config), *callbacks])
     finally:
         # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
         if config.checkpoint is not None and scribe.updates:
