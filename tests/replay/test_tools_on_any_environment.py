@@ -1,5 +1,7 @@
 """The tools on captures of other people's environments, and what they make as food for learners."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mpe2 import simple_tag_v3
@@ -97,3 +99,13 @@ def test_a_town_that_was_cut_merged_and_filtered_is_a_data_set(tmp_path):
     assert first.value_preds.tobytes() == original.value_preds[10:51].tobytes()
     assert first.meta.source.first_row == 10
     assert pack([first]).bootstrap_values[-1] == original.value_preds[50]
+
+
+@pytest.mark.parametrize("name", ["policy", "script"])
+def test_captures_of_format_1_0_are_copied_into_the_present_one(tmp_path, name):
+    old = load_capture(Path(__file__).parents[1] / "data" / "capture_1_0" / name)
+    copy = write_capture(slice_capture(old), tmp_path / name)
+    assert copy.sample(0).meta.schema_version != old.sample(0).meta.schema_version
+    assert diff_captures(old, copy).same
+    cut = write_capture(slice_capture(old, first_tick=2, last_tick=7), tmp_path / "cut")
+    assert [sample.ticks.tolist() for sample in cut] == [[2, 3, 4, 5, 6, 7]] * len(old)
