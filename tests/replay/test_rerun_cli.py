@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 from cli_runs import refusal, townlet
-from town_captures import digests, tiny_checkpoint
+from town_captures import digests, tiny_checkpoint, tiny_network
 
+from townlet_env.config.load import load_scenario
 from townlet_env.config.template import write_scenario
-from townlet_replay import load_capture
+from townlet_env.views.parallel import TownletParallelEnv
+from townlet_replay import PolicyRuntime, load_capture
 from townlet_replay.action_log import load_log
+from townlet_replay.capture import CaptureSettings, record_policy, record_scenario
 from townlet_replay.errors import CaptureError
 from townlet_replay.npz import decode_npz, encode_npz
 from townlet_replay.packing import pack, unpack
@@ -217,3 +220,18 @@ def test_a_scenario_that_is_forged(recorded, tmp_path):
         listed.write_text(listed.read_text().replace(before, sha256_of(data)))
         with pytest.raises(CaptureError, match=message):
             open_source(tmp_path)
+
+
+def test_a_day_of_eight_residents_takes_no_more_bytes_than_the_page_says(tmp_path):
+    config, network = load_scenario("town_day"), tiny_network("town_day")
+    limits = {"full": 103, "packed": 44, "actions": 8}
+    for mode, limit in limits.items():
+        settings = CaptureSettings(mode=mode, logits=False)
+        runtime = PolicyRuntime(network, seed=11)
+        env = TownletParallelEnv(config, details=True)
+        record_policy(env, runtime, tmp_path / mode, ticks=1440, seed=11, settings=settings)
+        found = capture_sizes(tmp_path / mode)
+        assert found.total / found.rows < limit, mode
+    record_scenario(config, tmp_path / "script", CaptureSettings(mode="actions"))
+    found = capture_sizes(tmp_path / "script")
+    assert found.total / found.rows < 1.5
