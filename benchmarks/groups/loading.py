@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from townlet_env.config.load import load_scenario
 from townlet_replay.bench.measure import Arm, Clock, Play, timed
 from townlet_replay.bench.plays import SEED, script
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
-from townlet_replay.record_settings import MODES
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.rollout import Rollout
+from townlet_replay.sidecar import Mode
 
 TOWN = "town_day"
 TICKS, EPISODES = 400, 4
+MODES: tuple[Mode, ...] = get_args(Mode)
 NPZ, HDF5, PARQUET = "NumPy compressed NPZ", "HDF5 as Minari writes it", "Parquet (zstd)"
 
 Columns = dict[str, np.ndarray]

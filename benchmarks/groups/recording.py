@@ -7,19 +7,26 @@ import tempfile
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from benchmarks.peers import GYMNASIUM, MINARI, running
 from benchmarks.report import Report
 from townlet_env import townlet_v0
 from townlet_env.config.load import load_scenario
+from townlet_env.views.vector import TownletVectorEnv
+from townlet_replay.batch_recorder import RecordBatch
 from townlet_replay.bench.measure import Arm, Clock, Play, Rate, timed
-from townlet_replay.bench.plays import SEED, script
-from townlet_replay.record_settings import MODES
+from townlet_replay.bench.plays import SEED, legal, script
 from townlet_replay.recorder import RecordReplay
+from townlet_replay.sidecar import Mode, RecordMode
 
 TOWN = "town_day"
 TICKS = 400
+WORLDS = 16  # of the vector view
+MODES: tuple[RecordMode, ...] = get_args(RecordMode)
+BATCH_MODES: tuple[Mode, ...] = get_args(Mode)
 PLAIN = "PettingZoo view, not recorded"
 BATCH = "vector view, not recorded"
 
@@ -63,6 +70,34 @@ def recorder(mode: str, folder: Path) -> Callable[[Any], Any]:
     return lambda env: RecordReplay(env, folder / f"{mode}{next(number)}", mode=mode)
 
 
+def arrays(record: Callable[[TownletVectorEnv], RecordBatch] | None) -> Play:
+    """Episodes through the vector view, recorded to the last file; actions drawn off the clock."""
+    towns = TownletVectorEnv(TOWN, WORLDS, max_ticks=TICKS)
+    rng = np.random.default_rng(SEED)
+
+    def act(clock: Clock) -> int:
+        recorder = record(towns) if record else None
+        env = recorder or towns
+        with clock:
+            _, infos = env.reset(seed=SEED)
+        for _ in range(TICKS):
+            orders = legal(infos["action_mask"], rng)
+            with clock:
+                *_, infos = env.step(orders)
+        if recorder is not None:
+            with clock:
+                recorder.close()
+        return TICKS * towns.num_envs
+
+    return lambda seconds: timed(act, seconds)
+
+
+def batch_recorder(mode: str, folder: Path) -> Callable[[TownletVectorEnv], RecordBatch]:
+    """Return what wraps towns; every act is a capture of its own."""
+    number = count()
+    return lambda towns: RecordBatch(towns, folder / f"batch_{mode}{next(number)}", mode=mode)
+
+
 def cost(recorded: Sequence[Rate], plain: Sequence[Rate]) -> float:
     """Return the microseconds that recording adds to an agent step."""
     pairs = zip(recorded, plain, strict=True)
@@ -79,6 +114,13 @@ def measure(report: Report) -> None:
         report.compare(rates, recorded(mode), PLAIN)
         added = cost(rates[recorded(mode)], rates[PLAIN])
         report.figure(f"recording adds ({mode})", added, "us per agent step")
+    with tempfile.TemporaryDirectory() as folder:
+        arms = [Arm(BATCH, arrays(None))]
+        for mode in BATCH_MODES:
+            arms.append(Arm(batched(mode), arrays(batch_recorder(mode, Path(folder)))))
+        rates = report.take_turns(arms, "recording, vector view")
+    for mode in BATCH_MODES:
+        report.compare(rates, batched(mode), BATCH)
     with running(report, (GYMNASIUM, MINARI)) as arms:
         rates = report.take_turns(arms, "recording, Minari")
     report.compare(rates, MINARI.name, GYMNASIUM.name)
