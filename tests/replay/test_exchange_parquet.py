@@ -1,6 +1,7 @@
 """Parquet files of a capture: what pyarrow alone finds in them, and which are refused."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -158,6 +159,30 @@ def test_a_bomb_is_refused_unread(data):
         writer.write_table(many, row_group_size=many.num_rows)
     with pytest.raises(CaptureError, match="bytes claim to hold"):
         all_of(data)
+
+
+def test_rows_of_nothing_are_refused_unread(data):
+    lives = pq.read_table(data / "lives.parquet", columns=["sidecar"])
+    metadata = json.loads(lives.schema.metadata[b"townlet"]) | {"columns": {}}
+    many = pa.table({"sidecar": pa.array(["{}"] * 4_000_000)})
+    many = many.replace_schema_metadata({"townlet": json.dumps(metadata)})
+    pq.write_table(many, data / "lives.parquet", row_group_size=len(many))
+    with pytest.raises(CaptureError, match="bytes claim to hold 32000000"):
+        all_of(data)
+
+
+def test_a_text_that_comes_again_and_again_takes_no_more_memory(data):
+    lives = pq.read_table(data / "lives.parquet")
+    lives = pa.concat_tables([lives.slice(0, 1)] * 300)
+    index = lives.schema.get_field_index("sidecar")
+    lives = lives.set_column(index, "sidecar", pa.array(["x" * 2**20] * 300))
+    pq.write_table(lives, data / "lives.parquet", row_group_size=300)
+    tracemalloc.start()
+    with pytest.raises(CaptureError, match=r"but lives\.parquet has 300 lives"):
+        all_of(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
 
 
 def test_lists_longer_than_the_schema_says_are_refused_unread(data):

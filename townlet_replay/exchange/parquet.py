@@ -206,6 +206,5 @@ class _Writer:
 
 def _beyond_belief(path: Path, columns: Iterable[Column]) -> bool:
     """Say whether :func:`read` would take a row group for a bomb."""
-    width = sum(column.nbytes for column in columns)
-    parquet = library("pyarrow.parquet", EXTRA)
-    return any(looks_like_bomb(*sizes) for sizes in sizes(parquet.read_metadata(path), width))
+    metadata = library("pyarrow.parquet", EXTRA).read_metadata(path)
+    return any(looks_like_bomb(*found) for found in sizes(metadata, columns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +36,7 @@ OBSERVATION = "observation."  # so that an observation cannot be taken for anoth
 FINAL_OBSERVATION = "final_observation."
 FINAL_VALUE_COLUMN = "final_value"
 MAX_PARQUET_BYTES = 2**40
+ROW_BYTES = 8  # counted for every row besides its arrays: also rows of nothing take memory
 
 _Arrays = Mapping[str, NDArray[Any]]
 
@@ -167,8 +168,7 @@ class _Table:
             found = file.schema_arrow.field(index).type if index >= 0 else "missing"
             if found != column.arrow():
                 raise CaptureError(f"{where}: {name} is {found}, expected {column.arrow()}")
-        width = sum(column.nbytes for column in self.layout.columns.values())
-        for declared, stored in sizes(file.metadata, width):
+        for declared, stored in sizes(file.metadata, self.layout.columns.values()):
             if declared > MAX_TOTAL_BYTES or looks_like_bomb(declared, stored):
                 raise CaptureError(
                     f"{where}: {stored} bytes claim to hold {declared}; that is more than is "
@@ -192,13 +192,13 @@ class _Table:
             }
 
     def texts(self, index: int, name: str) -> list[str]:
-        """Return a column of texts."""
+        """Return a column of texts; one that comes again takes no more memory."""
         with _reading(f"{self.where}: {name}"):
-            column = self._file.read_row_group(index, columns=[name])[name]
-            texts = [item.as_py() for item in column]
-            if not all(isinstance(text, str) for text in texts):
+            found = self._file.read_row_group(index, columns=[name])[name].combine_chunks()
+            texts = found.dictionary.to_pylist()
+            if found.null_count or not all(isinstance(text, str) for text in texts):
                 raise CaptureError(f"{self.where}: {name} has rows without a text")
-            return texts
+            return [texts[i] for i in found.indices.to_pylist()]
 
     def _check_lengths(self, index: int) -> None:
         """Refuse a column that holds more numbers than its rows have."""
@@ -231,8 +231,9 @@ def _array_name(column: str) -> str:
     return FINAL_VALUE if column == FINAL_VALUE_COLUMN else column
 
 
-def sizes(metadata: Any, width: int) -> Iterator[tuple[int, int]]:
+def sizes(metadata: Any, columns: Iterable[Column]) -> Iterator[tuple[int, int]]:
     """Yield the bytes that every row group declares and has in the file."""
+    width = ROW_BYTES + sum(column.nbytes for column in columns)
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
         stored = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
