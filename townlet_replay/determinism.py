@@ -43,7 +43,7 @@ def probe(env: Any, steps: int = PROBE_STEPS) -> Difference | None:
         found = _first_difference(one, other)
         if found is not None:
             return Difference(step, *found)
-    return None if len(first) == len(second) else Difference(len(second), None, "length")
+    return None
 
 
 def digest_of(env: Any) -> str:
@@ -121,6 +121,7 @@ def _draw(
 def _moment(env: Any, returned: tuple[dict[Any, Any], ...]) -> Moment:
     observations, rewards, terminations, truncations = returned
     moment: Moment = {(None, "state"): digest_of(env).encode()}
+    moment[None, "agents"] = repr(env.agents).encode()
     for agent, observation in observations.items():
         for key, array in flatten_observation(copy_observation(observation)).items():
             moment[str(agent), key] = f"{array.dtype}{array.shape}".encode() + array.tobytes()

@@ -1,8 +1,9 @@
 """Captures of every released format version, kept as files, still open and still say the same.
 
-``tests/data/capture_1_0`` was written by the version that introduced format 1.0 to the changelog;
-it is never written anew. The claims below can be read off the story: olga idles for 20 ticks in a
-town where nothing is earned; alice and bob are played by a fresh network for 8.
+``tests/data/capture_1_0`` was written by the version that introduced format 1.0 to the changelog,
+``capture_1_1`` by the one that introduced 1.1; they are never written anew. The claims below can be
+read off the story: olga idles for 20 ticks in a town where nothing is earned; alice and bob, or fay
+and gus, are played by a fresh network for 8.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from townlet_replay import load_capture
+from townlet_replay.action_log import load_log
 from townlet_replay.errors import CaptureError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -46,6 +48,45 @@ def test_a_policys_capture_of_format_1_0():
         assert np.isfinite(sample.value_preds).all()
         assert sample.extras["behaviour_logits"].shape == (8, len(sample.meta.action_lookup))
         assert sample.meta.metrics.timesteps == 8
+
+
+def test_a_scripted_capture_of_format_1_1():
+    (sample,) = load_capture(DATA / "capture_1_1" / "full")
+    (before,) = load_capture(DATA / "capture_1_0" / "script")
+    assert (sample.meta.schema_version, sample.meta.mode) == ("1.1", "full")
+    assert (sample.meta.agent_id, sample.rows) == ("olga", 20)
+    assert sample.observations["map"].shape == before.observations["map"].shape
+    assert sample.actions.tolist() == before.actions.tolist()
+
+
+def test_a_packed_capture_of_format_1_1():
+    samples = list(load_capture(DATA / "capture_1_1" / "packed"))
+    assert [sample.meta.agent_id for sample in samples] == ["fay", "gus"]
+    for sample in samples:
+        assert (sample.meta.schema_version, sample.meta.mode) == ("1.1", "packed")
+        assert sample.rows == 8
+        assert sample.observations["map"].max() == 1
+        legal = sample.action_mask[np.arange(8), sample.actions]
+        assert legal.tolist() == [1] * 8
+        even = -np.log(sample.action_mask.sum(axis=1))
+        np.testing.assert_allclose(sample.old_log_probs, even, atol=0.1)
+        assert sample.ticks.tolist() == list(range(1, 9))
+        assert sample.extras["behaviour_logits"].shape == (8, len(sample.meta.action_lookup))
+
+
+def test_an_action_log_of_format_1_1():
+    opened = load_log(DATA / "capture_1_1" / "actions")
+    assert [episode.episode_id for episode in opened.log.episodes] == [0, 1]
+    seeds = [episode.seed for episode in opened.log.episodes]
+    assert seeds[0] == opened.log.metadata.seed != seeds[1]
+    for episode in opened.log.episodes:
+        arrays = opened.arrays(episode)
+        assert (episode.ticks, episode.agents) == (20, ("olga",))
+        assert arrays["present"].all()
+        assert not arrays["actions_0"].any()
+        assert not arrays["log_probs_0"].any()
+        assert arrays["checks"].shape == (21, 4)
+        assert bytes(arrays["chain"][:4]) == bytes(arrays["checks"][-1])
 
 
 def test_a_newer_version_is_refused_by_its_name(tmp_path):
