@@ -27,6 +27,7 @@ from townlet_replay.action_log import (
 from townlet_replay.determinism import check_repeatable, digest_of
 from townlet_replay.episode import OpenEpisode
 from townlet_replay.errors import CaptureError
+from townlet_replay.lock import WriterLock
 from townlet_replay.manifest import LOG_SUFFIX, MANIFEST_SUFFIX
 from townlet_replay.npz import encode_npz
 from townlet_replay.packed_file import PACKED
@@ -81,6 +82,7 @@ class ActionLogWriter:
         self.settings = settings
         self.metadata = metadata
         self.manifest_path = self.directory / f"{settings.prefix}{LOG_SUFFIX}"
+        self._lock = WriterLock(self.manifest_path, settings.prefix)
         self._old = self._older_files()
         self._env = env
         self._town = _bare_town(env)
@@ -135,7 +137,8 @@ class ActionLogWriter:
         """Write the logs of the episodes that ``samples`` are of.
 
         Raises:
-            CaptureError: the disk refuses; the episodes written before are intact.
+            DiskError: the disk refuses, or another writer was faster; the episodes written before
+                are intact.
         """
         files: dict[str, bytes] = {}
         episodes: list[LoggedEpisode] = []
@@ -157,15 +160,20 @@ class ActionLogWriter:
             episodes=(*self._episodes, *episodes),
         )
         listed = {self.manifest_path.name: to_json(log)}
-        if self._old:
-            write_files(self.directory, {**files, **listed}, instead_of=self._old)
-            self._old = []
-        else:
-            write_files(self.directory, files)
-            write_files(self.directory, listed)
+        with self._lock.writing():
+            if self._old:
+                write_files(self.directory, {**files, **listed}, instead_of=self._old)
+                self._old = []
+            else:
+                write_files(self.directory, files)
+                write_files(self.directory, listed)
         self._episodes += episodes
         for episode in episodes:
             del self._traces[episode.episode_id]
+
+    def close(self) -> None:
+        """Let other writers write this log; a later episode takes the lock again."""
+        self._lock.release()
 
     def _logged_town(self, files: dict[str, bytes]) -> LoggedTown | None:
         if self._town is None:

@@ -34,6 +34,9 @@ class EpisodeWriter(Protocol):
     def write_episode(self, samples: Sequence[ReplaySample]) -> object:
         """Write samples of complete episodes, all of them or none."""
 
+    def close(self) -> None:
+        """Let other writers write there."""
+
 
 class _Waiting(NamedTuple):
     job: Job

@@ -210,7 +210,11 @@ class RecordBatch:
         try:
             self.seal()
         finally:
-            self.towns.close()
+            try:
+                self._thread.flush()
+            finally:
+                self.writer.close()
+                self.towns.close()
 
     def __enter__(self) -> Self:
         """Return the recorder itself."""

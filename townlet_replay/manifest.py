@@ -1,28 +1,40 @@
 """The manifest of a capture, and a capture as the loaded thing it describes.
 
-The manifest is written last: what it names is on disk. It holds the SHA-256 of every file, so that
-a file that was swapped, edited or cut is refused by name.
+The manifest is written last: what it names is on disk. It holds the SHA-256 of every file, and its
+last line its own, so that a file that was swapped, edited or cut is refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from townlet_replay.digests import damaged_arrays
 from townlet_replay.errors import CaptureError
-from townlet_replay.metrics import CaptureMetrics
+from townlet_replay.metrics import CaptureMetrics, capture_totals
 from townlet_replay.safe_files import inside, read_bytes, sha256_of
 from townlet_replay.sample import ReplaySample, decode_sample
-from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta, read_document
+from townlet_replay.sidecar import (
+    SCHEMA_VERSION,
+    CaptureMetadata,
+    SampleMeta,
+    SampleMetrics,
+    read_document,
+    write_document,
+)
 
 MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
 LOG_SUFFIX = "_actions.json"  # of an action log
 MAX_DOCUMENT_BYTES = 64 * 2**20
+
+Watch = Callable[[int], None]
+"""Called with 1 after every sample."""
 
 
 class ManifestEntry(BaseModel):
@@ -51,6 +63,31 @@ class ManifestEntry(BaseModel):
     tags: tuple[str, ...] = ()
 
 
+def entry_of(
+    stem: str, meta: SampleMeta, metrics: SampleMetrics, sha256: str, meta_sha256: str
+) -> ManifestEntry:
+    """Return the entry of the sample in the files ``<stem>.npz`` and ``<stem>.json``.
+
+    Args:
+        stem: of both names.
+        meta: the sidecar.
+        metrics: of the sample.
+        sha256: of the NPZ.
+        meta_sha256: of the sidecar.
+    """
+    return ManifestEntry(
+        sample=f"{stem}.npz",
+        meta=f"{stem}.json",
+        agent_id=meta.agent_id,
+        episode_id=meta.episode_id,
+        rows=meta.timesteps,
+        episode_return=metrics.reward_sum,
+        sha256=sha256,
+        meta_sha256=meta_sha256,
+        tags=meta.tags,
+    )
+
+
 class Manifest(BaseModel):
     """The list of the samples of a capture."""
 
@@ -61,12 +98,37 @@ class Manifest(BaseModel):
     samples: tuple[ManifestEntry, ...]
 
 
+def summary_files(
+    prefix: str, manifest: Manifest, metrics: Mapping[str, SampleMetrics]
+) -> dict[str, bytes]:
+    """Return the metrics file and the manifest of a capture, in the order of writing.
+
+    Args:
+        prefix: what their names begin with.
+        manifest: of at least one sample.
+        metrics: by the path of the sample, in the order of the manifest.
+    """
+    document = CaptureMetrics(totals=capture_totals([*metrics.values()]), samples=dict(metrics))
+    return {
+        f"{prefix}{METRICS_SUFFIX}": write_document(document),
+        f"{prefix}{MANIFEST_SUFFIX}": write_document(manifest),
+    }
+
+
+class Damage(NamedTuple):
+    """A file of a capture that cannot be used."""
+
+    file: str  # path, relative to the manifest
+    reason: str
+
+
 @dataclass(frozen=True)
 class Capture:
     """A capture on disk: manifest and metrics in memory, samples read when asked for."""
 
     path: Path  # of the manifest
     manifest: Manifest
+    damaged: tuple[Damage, ...] = ()  # samples that were left out, and the metrics file
 
     def __len__(self) -> int:
         return len(self.manifest.samples)
@@ -115,7 +177,8 @@ class Capture:
         """
         entry = self.manifest.samples[index]
         path = inside(self.directory, entry.meta)
-        data = self._read(path, entry.meta_sha256, MAX_DOCUMENT_BYTES)
+        data = read_bytes(path, MAX_DOCUMENT_BYTES)
+        self._check(data, path, entry.meta_sha256)
         meta = read_document(SampleMeta, data, str(path))
         found = (meta.agent_id, meta.episode_id, meta.timesteps)
         if found != (entry.agent_id, entry.episode_id, entry.rows):
@@ -134,7 +197,9 @@ class Capture:
         entry = self.manifest.samples[index]
         meta = self.meta(index)
         path = inside(self.directory, entry.sample)
-        return decode_sample(self._read(path, entry.sha256), meta, str(path))
+        data = read_bytes(path)
+        self._check(data, path, entry.sha256, meta)
+        return decode_sample(data, meta, str(path))
 
     def check_files(self) -> None:
         """Refuse a capture with a missing file, without reading any.
@@ -148,13 +213,49 @@ class Capture:
                 if not path.is_file():
                     raise CaptureError(f"{path}: missing, but {self.path} lists it")
 
-    def _read(self, path: Path, sha256: str, max_bytes: int | None = None) -> bytes:
-        data = read_bytes(path) if max_bytes is None else read_bytes(path, max_bytes)
-        if sha256_of(data) != sha256:
+    def damage(self, watch: Watch | None = None) -> tuple[Damage, ...]:
+        """Read every file and return those that cannot be, with the reason.
+
+        Args:
+            watch: called with 1 after every sample.
+        """
+        found = []
+        for index, entry in enumerate(self.manifest.samples):
+            try:
+                self.sample(index)
+            except CaptureError as error:
+                found.append(Damage(entry.sample, str(error)))
+            if watch is not None:
+                watch(1)
+        try:
+            _ = self.metrics
+        except CaptureError as error:
+            found.append(Damage(f"{self.prefix}{METRICS_SUFFIX}", str(error)))
+        return tuple(found)
+
+    def without(self, damaged: tuple[Damage, ...]) -> Capture:
+        """Return the capture as if the samples among these files were not in it.
+
+        Raises:
+            CaptureError: none is left.
+        """
+        bad = {damage.file for damage in damaged}
+        sound = tuple(entry for entry in self.manifest.samples if entry.sample not in bad)
+        if not sound:
             raise CaptureError(
-                f"{path}: altered since it was recorded: its SHA-256 is not the one in {self.path}"
+                f"{self.path}: no sample can be read; the first: {damaged[0].reason}"
             )
-        return data
+        return Capture(self.path, self.manifest.model_copy(update={"samples": sound}), damaged)
+
+    def _check(self, data: bytes, path: Path, sha256: str, meta: SampleMeta | None = None) -> None:
+        if sha256_of(data) == sha256:
+            return
+        arrays = [] if meta is None else damaged_arrays(data, meta)
+        where = f" (damaged: {', '.join(arrays)})" if arrays else ""
+        raise CaptureError(
+            f"{path}: altered since it was recorded: its SHA-256 is not the one in "
+            f"{self.path}{where}"
+        )
 
 
 def find_manifest(directory: str | Path) -> Path:
@@ -219,14 +320,20 @@ def load_manifest(path: str | Path) -> Manifest:
     return manifest
 
 
-def load_capture(path: str | Path) -> Capture:
+def load_capture(path: str | Path, *, skip_damaged: bool = False) -> Capture:
     """Open a capture by its directory or by its manifest.
 
+    Args:
+        path: directory or manifest.
+        skip_damaged: read every sample once and leave out those that cannot be read; which, says
+            ``damaged`` of the capture. Otherwise reading such a sample is refused.
+
     Raises:
-        CaptureError: no capture there, or its manifest is unusable.
+        CaptureError: no capture there, or its manifest is unusable, or no sample is sound.
     """
     found = Path(path)
     if found.name.endswith(LOG_SUFFIX):
         found = found.parent
     manifest = found if found.name.endswith(MANIFEST_SUFFIX) else find_manifest(found)
-    return Capture(manifest, load_manifest(manifest))
+    capture = Capture(manifest, load_manifest(manifest))
+    return capture.without(capture.damage()) if skip_damaged else capture

@@ -266,6 +266,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             try:
                 self.flush()
             finally:
+                self.writer.close()
                 self.env.close()
 
     def __enter__(self) -> Self:

@@ -81,6 +81,9 @@ class MemoryWriter:
         """Keep the samples of an episode."""
         self.samples += samples
 
+    def close(self) -> None:
+        """Nobody else can write there."""
+
     def take(self) -> list[ReplaySample]:
         """Return what was kept, and forget it."""
         samples, self.samples = self.samples, []

@@ -27,6 +27,7 @@ MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 64
 MAX_JSON_DIGITS = 19  # digits of the largest int64
 MAX_FILE_BYTES = 2 * 2**30
+TEMPORARY_SUFFIX = ".tmp"  # behind a dot and the name that the file is to get
 
 _PATH_PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -231,7 +232,7 @@ def write_files(
         DiskError: the disk refuses; temporary files are removed, files of these names that were
             there before are intact unless the failure came while renaming.
     """
-    temporary = {name: directory / f".{name}.tmp" for name in files}
+    temporary = {name: directory / f".{name}{TEMPORARY_SUFFIX}" for name in files}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

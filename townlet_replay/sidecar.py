@@ -12,10 +12,14 @@ from typing import Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.safe_files import check_json, first_problem
+from townlet_replay.safe_files import MAX_JSON_BYTES, check_json, first_problem, sha256_of, to_json
 
 SCHEMA_VERSION = "1.1"  # that is written
 READABLE_VERSIONS = ("1.0", SCHEMA_VERSION)
+
+# The last line of a document: SHA-256 of everything before it, so that a flipped bit is seen.
+_SEAL = re.compile(rb',\n"sha256": "([0-9a-f]{64})"\n}\n\Z')
+_END = b"\n}\n"
 
 _ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
 
@@ -127,7 +131,9 @@ class SampleMeta(StrictDocument):
     metrics: SampleMetrics | None = None
     capture_metadata: CaptureMetadata = CaptureMetadata()
     source: SampleSource | None = Field(default=None, description="None: as it was recorded")
-    digests: dict[str, str] = Field(default={}, description="npz: SHA-256 of the arrays' file")
+    digests: dict[str, str] = Field(
+        default={}, description="npz: SHA-256 of the arrays' file; <array>.npy: of one array as NPY"
+    )
 
     @field_validator("action_lookup", mode="before")
     @classmethod
@@ -141,6 +147,29 @@ class SampleMeta(StrictDocument):
         return {int(key) if isinstance(key, str) else key: lookup[key] for key in lookup}
 
 
+def write_document(document: BaseModel) -> bytes:
+    """Return a sidecar, manifest or metrics file, sealed by its own SHA-256 in the last line.
+
+    Raises:
+        CaptureError: a text cannot be written as UTF-8.
+    """
+    body = to_json(document).removesuffix(_END)
+    return body + b',\n"sha256": "' + sha256_of(body).encode("ascii") + b'"' + _END
+
+
+def _unsealed(data: bytes, where: str) -> bytes:
+    """Return a document without its seal; one without any is as good as it is."""
+    found = _SEAL.search(data)
+    if found is None:
+        return data
+    body = data[: found.start()]
+    if sha256_of(body) != found[1].decode("ascii"):
+        raise CaptureError(
+            f"{where}: altered since it was written: its last line is not the SHA-256 of the rest"
+        )
+    return body + _END
+
+
 def read_document(kind: type[Document], data: bytes, where: str) -> Document:
     """Return a sidecar, manifest or metrics file as its model.
 
@@ -150,8 +179,12 @@ def read_document(kind: type[Document], data: bytes, where: str) -> Document:
         where: the file, for the message.
 
     Raises:
-        CaptureError: not strict JSON, another schema version, a wrong, missing or unknown field.
+        CaptureError: altered, not strict JSON, another schema version, a wrong, missing or unknown
+            field.
     """
+    if len(data) > MAX_JSON_BYTES:
+        raise CaptureError(f"{where}: JSON of more than {MAX_JSON_BYTES} bytes")
+    data = _unsealed(data, where)
     value = check_json(data, where)
     check_schema_version(value, where)
     try:

@@ -11,25 +11,25 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
+from townlet_replay.digests import member_digests
 from townlet_replay.errors import CaptureError
+from townlet_replay.leftovers import final_name, leftovers
+from townlet_replay.lock import WriterLock
 from townlet_replay.manifest import (
     MANIFEST_SUFFIX,
     METRICS_SUFFIX,
     Manifest,
     ManifestEntry,
+    entry_of,
     load_manifest,
+    summary_files,
 )
-from townlet_replay.metrics import CaptureMetrics, capture_totals
-from townlet_replay.safe_files import (
-    inside,
-    sha256_of,
-    to_json,
-    write_files,
-)
+from townlet_replay.safe_files import inside, sha256_of, write_files
 from townlet_replay.sample import ReplaySample, encode_sample, written_as
-from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics
+from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics, write_document
 
 DEFAULT_PREFIX = "rollout_sample"
 
@@ -48,7 +48,10 @@ class WriterSettings(NamedTuple):
 
 
 class CaptureWriter:
-    """Adds episodes to a new capture in a directory."""
+    """Adds episodes to a new capture in a directory.
+
+    From its first episode until it is closed, or gone, no other writer may write this capture.
+    """
 
     def __init__(self, directory: str | Path, settings: WriterSettings | None = None) -> None:
         """Prepare to write; nothing is touched before the first episode.
@@ -59,7 +62,7 @@ class CaptureWriter:
 
         Raises:
             CaptureError: a prefix that cannot begin a file name, or a capture with this prefix is
-                there and ``overwrite`` is not set, or is there but cannot be read.
+                there and ``overwrite`` is not set, or is being written, or cannot be read.
         """
         self.directory = Path(directory)
         self.settings = settings or WriterSettings()
@@ -73,22 +76,42 @@ class CaptureWriter:
                 "up to 63 letters, digits, '_' or '-'"
             )
         self.manifest_path = self.directory / f"{prefix}{MANIFEST_SUFFIX}"
-        self._old = self._older_files()
+        self._lock = WriterLock(self.manifest_path, prefix)
+        self._check_free()
+        self._begun = False  # has written over what was there
 
-    def _older_files(self) -> list[str]:
-        """Names of the files of the capture that is there, its manifest first."""
-        if not self.manifest_path.exists():
-            return []
+    def _check_free(self) -> None:
+        """Refuse to write over something without being told to, or over what cannot be read."""
+        found = self._files_there()
+        if self.manifest_path.name in found:
+            there = f"{self.manifest_path}: there is a capture already"
+        else:
+            samples = [name for name in found if name == final_name(name)]
+            if not samples:
+                return
+            there = (
+                f"{self.directory}: {samples[0]} is there without a manifest, left by a recording "
+                "that was killed; recover it (townlet captures recover)"
+            )
         if not self.settings.overwrite:
             raise CaptureError(
-                f"{self.manifest_path}: there is a capture already; choose another directory or "
-                "prefix, or set overwrite=True (--overwrite) to replace it"
+                f"{there}; choose another directory or prefix, or set overwrite=True (--overwrite) "
+                "to replace it"
             )
-        old = load_manifest(self.manifest_path)
-        samples = [name for entry in old.samples for name in (entry.sample, entry.meta)]
-        for name in samples:
-            inside(self.directory, name)
-        return [self.manifest_path.name, f"{self.settings.prefix}{METRICS_SUFFIX}", *samples]
+        self._lock.acquire()  # to see at once whether somebody is still writing it
+        self._lock.release()
+
+    def _files_there(self) -> list[str]:
+        """Names of the files of the capture that is there, its manifest first, and of leftovers."""
+        if not self.manifest_path.exists():
+            return leftovers(self.directory, self.settings.prefix, ())
+        names = [self.manifest_path.name, f"{self.settings.prefix}{METRICS_SUFFIX}"]
+        if self.settings.overwrite:
+            entries = load_manifest(self.manifest_path).samples
+            names += [name for entry in entries for name in (entry.sample, entry.meta)]
+            for name in names:
+                inside(self.directory, name)
+        return names + leftovers(self.directory, self.settings.prefix, names)
 
     @property
     def episodes(self) -> int:
@@ -102,8 +125,9 @@ class CaptureWriter:
             The manifest as it is on disk now.
 
         Raises:
-            CaptureError: a sample without metrics, or the disk refuses. The episodes written before
+            DiskError: the disk refuses, or another writer was faster. The episodes written before
                 are intact, and the manifest lists exactly those.
+            CaptureError: a sample without metrics, or too large.
         """
         files: dict[str, bytes] = {}
         entries: list[ManifestEntry] = []
@@ -120,22 +144,46 @@ class CaptureWriter:
         if not entries:
             return self._manifest(self._entries)
         manifest = self._manifest([*self._entries, *entries])
-        totals = capture_totals([*self._metrics.values(), *metrics.values()])
-        document = CaptureMetrics(totals=totals, samples={**self._metrics, **metrics})
-        summaries = {
-            f"{self.settings.prefix}{METRICS_SUFFIX}": to_json(document),
-            self.manifest_path.name: to_json(manifest),
-        }
-        if self._old:  # it goes, its manifest first, only when all that follows it is on disk
-            write_files(self.directory, {**files, **summaries}, instead_of=self._old)
-            self._old = []
-        else:
-            write_files(self.directory, files)
-            write_files(self.directory, summaries)
+        all_metrics = {**self._metrics, **metrics}
+        summaries = summary_files(self.settings.prefix, manifest, all_metrics)
+        with self._lock.writing():
+            self._put(files, summaries)
         self._entries += entries
-        self._metrics.update(metrics)
+        self._metrics = all_metrics
         self._written = written
         return manifest
+
+    def close(self) -> None:
+        """Let other writers write this capture; a later episode takes the lock again."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _put(self, files: dict[str, bytes], summaries: dict[str, bytes]) -> None:
+        if self._begun:
+            write_files(self.directory, files)
+            write_files(self.directory, summaries)
+            return
+        # What is there goes, its manifest first, only when all that follows it is on disk.
+        new = {**files, **summaries}
+        old = [
+            name
+            for name in self._files_there()
+            if name == final_name(name) or final_name(name) not in new
+        ]
+        write_files(self.directory, new, instead_of=old)
+        self._begun = True
 
     def _manifest(self, entries: Sequence[ManifestEntry]) -> Manifest:
         return Manifest(metadata=self.settings.metadata, samples=tuple(entries))
@@ -151,18 +199,9 @@ class CaptureWriter:
             )
         mode = self.settings.mode
         arrays = encode_sample(sample, compress=self.settings.compress, mode=mode)
-        sidecar = to_json(written_as(sample.meta, mode, npz=sha256_of(arrays)))
-        entry = ManifestEntry(
-            sample=f"{stem}.npz",
-            meta=f"{stem}.json",
-            agent_id=sample.meta.agent_id,
-            episode_id=sample.meta.episode_id,
-            rows=sample.rows,
-            episode_return=metrics.reward_sum,
-            sha256=sha256_of(arrays),
-            meta_sha256=sha256_of(sidecar),
-            tags=sample.meta.tags,
-        )
+        digests = {"npz": sha256_of(arrays), **member_digests(sample)}
+        sidecar = write_document(written_as(sample.meta, mode, **digests))
+        entry = entry_of(stem, sample.meta, metrics, digests["npz"], sha256_of(sidecar))
         return entry, {entry.sample: arrays, entry.meta: sidecar}, metrics
 
 

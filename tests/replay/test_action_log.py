@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from capture_toys import Village
 from env.mortal import MORTAL
+from forged_captures import read_json
 from town_captures import digests, tiny_network
 
 from townlet_env.config.load import load_scenario
@@ -136,8 +137,9 @@ def test_other_code_is_refused_and_then_the_chain_decides(recorded, tmp_path):
     for mode, name in (("full", "manifest"), ("actions", "actions")):
         folder = copied(recorded, mode, tmp_path / mode)
         path = folder / f"rollout_sample_{name}.json"
-        digest = json.loads(path.read_text())["metadata"]["kernel_digest"]
-        path.write_text(path.read_text().replace(digest, "0123456789abcdef"))
+        document = read_json(path)
+        document["metadata"]["kernel_digest"] = "0123456789abcdef"
+        path.write_text(json.dumps(document))
         with pytest.raises(CaptureError, match=r"digest 0123456789abcdef, here .* --other-kernel"):
             open_source(folder)
         assert verify(open_source(folder, other_kernel=True)).mismatch is None

@@ -119,12 +119,13 @@ def test_an_episode_that_cannot_become_samples_is_lost_alone_and_told(tmp_path, 
 def test_every_lost_episode_is_told(tmp_path):
     slow = Slow(CaptureWriter(tmp_path))
     thread = BackgroundWriter(slow)
-    for job in (fails(CaptureError("one")), fails(ValueError("two")), lambda: [episode(2)]):
+    failures = fails(CaptureError("one")), fails(ValueError("two"))
+    for job in (lambda: [episode(0)], *failures, lambda: [episode(3)]):
         thread.put(job, 100)
     slow.may.set()
     with pytest.raises(CaptureError, match=r"2 episodes are lost: one; .*ValueError.*: two"):
         thread.flush()
-    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [2]
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 3]
 
 
 def test_a_full_disk_and_a_lost_episode_at_once(tmp_path):

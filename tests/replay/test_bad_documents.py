@@ -5,7 +5,7 @@ import os
 import pickle
 
 import pytest
-from forged_captures import MANIFEST, METRICS, NPZ, SIDECAR, load_all, replace_files
+from forged_captures import MANIFEST, METRICS, NPZ, SIDECAR, load_all, read_json, replace_files
 
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError
@@ -53,8 +53,8 @@ def test_hostile_json(capture, name, kind):
 
 
 def test_the_version_is_named(capture):
-    text = (capture / MANIFEST).read_text()
-    (capture / MANIFEST).write_text(text.replace('"1.1"', '"1.9"'))
+    manifest = read_json(capture / MANIFEST)
+    (capture / MANIFEST).write_text(json.dumps({**manifest, "schema_version": "1.9"}))
     with pytest.raises(
         CaptureError, match=r"schema_version is '1.9', this Townlet reads '1.0' and '1.1'"
     ):
@@ -83,7 +83,7 @@ def test_json_that_is_fine():
     ],
 )
 def test_sidecars_that_lie(capture, change, message):
-    sidecar = {**json.loads((capture / SIDECAR).read_text()), **change}
+    sidecar = {**read_json(capture / SIDECAR), **change}
     replace_files(capture, sidecar=json.dumps(sidecar).encode())
     with pytest.raises(CaptureError, match=message) as caught:
         load_all(capture)
@@ -119,7 +119,7 @@ def test_a_missing_file_is_named(capture, name):
     ],
 )
 def test_manifests_that_lie(capture, change, message):
-    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest = read_json(capture / MANIFEST)
     manifest["samples"][0].update(change)
     (capture / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(CaptureError, match=message):
@@ -127,7 +127,7 @@ def test_manifests_that_lie(capture, change, message):
 
 
 def test_a_manifest_of_nothing_or_of_the_same_twice(capture):
-    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest = read_json(capture / MANIFEST)
     (capture / MANIFEST).write_text(
         json.dumps({**manifest, "samples": manifest["samples"][:1] * 2})
     )
@@ -166,7 +166,7 @@ PATHS = [
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("field", ["sample", "meta"])
 def test_paths_that_lead_out(capture, path, field):
-    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest = read_json(capture / MANIFEST)
     manifest["samples"][0][field] = path
     (capture / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(CaptureError, match="not a plain relative path") as caught:
@@ -209,7 +209,7 @@ def test_pipes_directories_and_giants(capture, tmp_path):
 def test_subdirectories_are_fine(capture):
     (capture / "a" / "b").mkdir(parents=True)
     (capture / NPZ).rename(capture / "a" / "b" / NPZ)
-    manifest = json.loads((capture / MANIFEST).read_text())
+    manifest = read_json(capture / MANIFEST)
     manifest["samples"][0]["sample"] = f"a/b/{NPZ}"
     (capture / MANIFEST).write_text(json.dumps(manifest))
     assert load_all(capture) == [5, 5]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from capture_toys import LOOKUP, life, with_metrics
+from forged_captures import read_json
 
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError
@@ -116,7 +117,7 @@ def test_baselines_are_those_of_the_rows(capture):
 
 def test_baselines_come_from_the_metrics_file(capture):
     path = capture / "rollout_sample_metrics.json"
-    metrics = json.loads(path.read_text())
+    metrics = read_json(path)
     metrics["samples"]["rollout_sample_ben_001.npz"]["reward_sum"] = 1000.0
     path.write_text(json.dumps(metrics))
     assert (

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from capture_toys import life, replay_samples, texts, with_metrics
+from forged_captures import read_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from townlet_replay.writer import CaptureWriter, WriterSettings, agent_slug
 
 
 def files(path):
-    return {p.name: p.read_bytes() for p in path.iterdir()}
+    return {p.name: p.read_bytes() for p in path.iterdir() if not p.name.endswith(".lock")}
 
 
 @settings(max_examples=25, deadline=None)
@@ -139,8 +140,7 @@ def test_a_capture_is_not_overwritten_by_accident(tmp_path):
 
 
 def test_overwriting_waits_for_the_first_new_episode(tmp_path):
-    old = CaptureWriter(tmp_path)
-    old.write_episode([life("anna"), life("zoe")])
+    CaptureWriter(tmp_path).write_episode([life("anna"), life("zoe")])
     (tmp_path / "notes.txt").write_text("mine")
     before = files(tmp_path)
     writer = CaptureWriter(tmp_path, WriterSettings(overwrite=True))
@@ -148,7 +148,7 @@ def test_overwriting_waits_for_the_first_new_episode(tmp_path):
     writer.write_episode([])
     assert files(tmp_path) == before
     writer.write_episode([life("ben", rows=2)])
-    assert {p.name for p in tmp_path.iterdir()} == {
+    assert set(files(tmp_path)) == {
         "notes.txt",
         "rollout_sample_ben_000.npz",
         "rollout_sample_ben_000.json",
@@ -183,7 +183,7 @@ def test_a_full_disk_while_overwriting_leaves_the_old_capture(tmp_path, monkeypa
 def test_overwriting_removes_nothing_that_it_cannot_read(tmp_path):
     CaptureWriter(tmp_path).write_episode([life()])
     path = tmp_path / "rollout_sample_manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_json(path)
     manifest["samples"][0]["meta"] = "../precious.json"
     path.write_text(json.dumps(manifest))
     with pytest.raises(CaptureError, match="not a plain relative path"):
@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_episodes_before(tmp_path, monkeypatch, syncs):
             writer.write_episode([life("ben", 1)])
     agents = [sample.meta.agent_id for sample in load_capture(tmp_path)]
     assert agents == (["anna", "ben"] if syncs == 5 else ["anna"])
-    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*.tmp"))
     writer.write_episode([life("ben", 1)])  # the disk has room again
     assert [sample.meta.agent_id for sample in load_capture(tmp_path)] == ["anna", "ben"]
 
@@ -226,6 +226,7 @@ def test_killed_between_metrics_and_manifest(tmp_path):
     writer.write_episode([life("anna", 0)])
     manifest = (tmp_path / "rollout_sample_manifest.json").read_bytes()
     writer.write_episode([life("ben", 1)])
+    writer.close()
     (tmp_path / "rollout_sample_manifest.json").write_bytes(manifest)
     capture = load_capture(tmp_path)
     assert [sample.meta.agent_id for sample in capture] == ["anna"]

@@ -106,7 +106,7 @@ def play(env):
 def test_what_the_disk_refused_is_tried_again_once(tmp_path, monkeypatch, background):
     env = RecordReplay(Village(), tmp_path / "c", background=background)
 
-    def full(*_args):
+    def full(*_args, **_options):
         raise DiskError("disk full")
 
     with monkeypatch.context() as patch:

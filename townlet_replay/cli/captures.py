@@ -29,6 +29,7 @@ app.command("import")(import_)
 Where = Annotated[
     Path, typer.Argument(help="Directory of a capture or action log, or its manifest.")
 ]
+READABLE_AFTER_LOSS = 3  # exit code
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -68,19 +69,81 @@ def info(capture: Where, as_json: AsJson = False) -> None:
 
 @app.command()
 def validate(capture: Where, as_json: AsJson = False) -> None:
-    """Read every file of a capture and check it; exit 0 if sound, 1 if not.
+    """Read every file of a capture and check it; exit 0 if sound, 3 if a part is lost, 1 if all is.
 
     Example: townlet captures validate captures/queue_conflict
     """
+    from townlet_replay.cli.console import bar, printable
+    from townlet_replay.leftovers import capture_leftovers
     from townlet_replay.manifest import find_log, load_capture
 
     if find_log(capture) is not None:
         log_validate(capture, as_json=as_json)
         return
     found = load_capture(capture)
-    rows = sum(sample.rows for sample in found)
-    samples = len(found.metrics.samples)
+    with bar("reading", len(found)) as progress:
+        damaged = found.damage(progress.advance)
+    sound = found.without(damaged)
+    left = capture_leftovers(found)
+    rows = sum(entry.rows for entry in sound.manifest.samples)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "samples": samples, "rows": rows}))
+        document = {
+            "ok": not damaged,
+            "samples": len(sound),
+            "rows": rows,
+            "damaged": [damage._asdict() for damage in damaged],
+            "leftovers": left,
+        }
+        typer.echo(json.dumps(document, indent=1))
     else:
-        typer.echo(f"{found.path}: {samples} samples, {rows} rows, sound")
+        state = "sound" if not damaged else f"{len(damaged)} files damaged"
+        typer.echo(f"{found.path}: {len(sound)} samples, {rows} rows, {state}")
+        for damage in damaged:
+            typer.echo(f"damaged: {printable(damage.reason)}")
+        if left:
+            typer.echo(f"left by a writer that was killed: {', '.join(left)}")
+        if damaged or left:
+            typer.echo(f"to go on with what is whole: townlet captures recover {found.directory}")
+    if damaged:
+        raise typer.Exit(READABLE_AFTER_LOSS)
+
+
+@app.command()
+def recover(
+    capture: Annotated[Path, typer.Argument(help="Directory of the capture.")],
+    prefix: Annotated[
+        str | None, typer.Option(help="Of the capture, where several share the directory.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild manifest and metrics from the files that are whole; exit 3 if something is lost.
+
+    Example: townlet captures recover captures/queue_conflict
+    """
+    from townlet_replay.cli.console import printable, stderr
+    from townlet_replay.recovery import recover_capture
+
+    done = recover_capture(capture, prefix)
+    entries = done.capture.manifest.samples
+    rows = sum(entry.rows for entry in entries)
+    if as_json:
+        document = {
+            "manifest": str(done.capture.path),
+            "samples": len(entries),
+            "rows": rows,
+            "found": list(done.found),
+            "lost": [damage._asdict() for damage in done.lost],
+            "changed": done.changed,
+        }
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        state = "" if done.changed else ", nothing to do"
+        typer.echo(f"{done.capture.path}: {len(entries)} samples, {rows} rows{state}")
+        for name in done.found:
+            typer.echo(f"found: {name}")
+        for damage in done.lost:
+            typer.echo(f"lost: {printable(damage.reason)}")
+    if done.lost:
+        if not as_json:
+            stderr.print("what is lost stays where it is; nothing reads it", highlight=False)
+        raise typer.Exit(READABLE_AFTER_LOSS)

@@ -162,9 +162,10 @@ def write_samples(samples: Iterable[ReplaySample], writer: CaptureWriter) -> Cap
     """
     written = 0
     try:
-        for group in _groups(samples):
-            writer.write_episode(group)
-            written += len(group)
+        with writer:
+            for group in _groups(samples):
+                writer.write_episode(group)
+                written += len(group)
     except OverflowError as error:
         raise CaptureError(
             f"{writer.directory}: metrics of the samples are too large to be summed up ({error})"

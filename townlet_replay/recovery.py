@@ -1,0 +1,283 @@
+"""A sound capture made of what a killed writer, a damaged disk or a lost manifest left.
+
+Samples that are whole come into the manifest, whether the old one named them or nobody did, because
+the writer was killed in between. What is not whole stays out and is told by name. A manifest that
+was complete on disk but had not got its name yet is put in force: everything it names is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from townlet_replay.errors import CaptureError, DiskError
+from townlet_replay.leftovers import final_name, leftovers, names_in, prefixes_in
+from townlet_replay.lock import WriterLock
+from townlet_replay.manifest import (
+    LOG_SUFFIX,
+    MANIFEST_SUFFIX,
+    MAX_DOCUMENT_BYTES,
+    METRICS_SUFFIX,
+    Capture,
+    Damage,
+    Manifest,
+    ManifestEntry,
+    Watch,
+    entry_of,
+    load_manifest,
+    summary_files,
+)
+from townlet_replay.safe_files import TEMPORARY_SUFFIX, inside, read_bytes, sha256_of, write_files
+from townlet_replay.sample import decode_sample
+from townlet_replay.sidecar import SampleMeta, SampleMetrics, read_document
+from townlet_replay.tools.merging import common_metadata
+from townlet_replay.writer import agent_slug
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was done for a capture."""
+
+    capture: Capture  # as it is now
+    found: tuple[str, ...]  # samples that the manifest did not name before
+    lost: tuple[Damage, ...]  # samples, and files of samples, that are not whole
+    changed: bool  # something was written or removed
+
+
+class _Found(NamedTuple):
+    """A whole sample on disk."""
+
+    entry: ManifestEntry
+    meta: SampleMeta
+    metrics: SampleMetrics
+
+
+def recover_capture(
+    path: str | Path, prefix: str | None = None, watch: Watch | None = None
+) -> Recovery:
+    """Make a capture sound again: only whole samples, all of them, with manifest and metrics.
+
+    Damaged files stay where they are, for whoever wants to look at them; temporary ones go.
+
+    Args:
+        path: directory of the capture.
+        prefix: of the capture, where the directory holds several.
+        watch: called with 1 after every sample that was read.
+
+    Raises:
+        DiskError: somebody is writing the capture, or the disk refuses.
+        CaptureError: no capture of this prefix, several and no prefix, or no sample is whole.
+    """
+    directory = Path(path)
+    chosen = _prefix_in(directory) if prefix is None else prefix
+    log = directory / f"{chosen}{LOG_SUFFIX}"
+    if log.exists():
+        raise CaptureError(
+            f"{log}: an action log, which names only what is whole: nothing to recover; whether it "
+            "is as it was written, says `townlet captures verify`"
+        )
+    lock = WriterLock(directory / f"{chosen}{MANIFEST_SUFFIX}", chosen)
+    lock.acquire()
+    try:
+        return _Rescue(directory, chosen, watch or _ignore).run()
+    finally:
+        lock.release()
+
+
+def _ignore(done: int) -> None:
+    del done
+
+
+def _prefix_in(directory: Path) -> str:
+    if not directory.is_dir():
+        raise CaptureError(f"{directory}: expected the directory of a capture, found none")
+    names = names_in(directory)
+    found = prefixes_in(names) or _prefixes_of_sidecars(directory, names)
+    if not found:
+        raise CaptureError(f"{directory}: nothing to recover: no file of a capture is here")
+    if len(found) > 1:
+        raise CaptureError(
+            f"{directory}: {len(found)} captures here ({', '.join(sorted(found))}); "
+            "choose one by its prefix (--prefix)"
+        )
+    return found.pop()
+
+
+def _prefixes_of_sidecars(directory: Path, names: list[str]) -> set[str]:
+    """Take the agent off the names of samples: what is left is the prefix."""
+    found = set()
+    for name in names:
+        with contextlib.suppress(CaptureError):
+            slug = agent_slug(_meta(directory / name).agent_id)
+            stem = final_name(name).rpartition("_")[0]
+            if stem.endswith(f"_{slug}"):
+                found.add(stem.removesuffix(f"_{slug}"))
+    return found
+
+
+def _meta(path: Path) -> SampleMeta:
+    if not path.name.endswith((".json", f".json{TEMPORARY_SUFFIX}")):
+        raise CaptureError(f"{path}: not a sidecar")
+    return read_document(SampleMeta, read_bytes(path, MAX_DOCUMENT_BYTES), str(path))
+
+
+class _Rescue:
+    """One recovery, with the lock held."""
+
+    def __init__(self, directory: Path, prefix: str, watch: Watch) -> None:
+        self.directory = directory
+        self.prefix = prefix
+        self.watch = watch
+        self.manifest_path = directory / f"{prefix}{MANIFEST_SUFFIX}"
+        self.lost: list[Damage] = []
+
+    def run(self) -> Recovery:
+        finished = self._finish()
+        before = self._manifest()
+        kept = self._kept(before)
+        named = [name for entry in (before.samples if before else ()) for name in _files(entry)]
+        found = self._unnamed(named)
+        if not kept and not found:
+            first = f"; the first: {self.lost[0].reason}" if self.lost else ""
+            raise CaptureError(f"{self.directory}: no sample is whole{first}")
+        samples = [*kept, *sorted(found, key=_order)]
+        manifest = Manifest(
+            metadata=before.metadata
+            if before
+            else common_metadata(s.meta.capture_metadata for s in samples),
+            samples=tuple(sample.entry for sample in samples),
+        )
+        changed = self._write(manifest, samples, unchanged=manifest.samples == _entries(before))
+        return Recovery(
+            capture=Capture(self.manifest_path, manifest),
+            found=tuple(sample.entry.sample for sample in found),
+            lost=tuple(self.lost),
+            changed=changed or finished,
+        )
+
+    def _finish(self) -> bool:
+        """Put a manifest in force that only waited for its name; tell whether there was one."""
+        waiting = self._temporary(self.manifest_path.name)
+        try:
+            manifest = load_manifest(waiting)
+            moves = [
+                self._move(name, sha256) for e in manifest.samples for name, sha256 in _sums(e)
+            ]
+        except CaptureError:
+            return False
+        try:
+            for source, target in moves:
+                if source != target:
+                    source.replace(target)
+            waiting.replace(self.manifest_path)
+            named = {self.manifest_path.name, *(target.name for _, target in moves)}
+            for name in leftovers(self.directory, self.prefix, named):
+                (self.directory / name).unlink()  # of the capture that was being replaced
+        except OSError as error:
+            raise DiskError(f"{self.directory}: cannot be written ({error.strerror})") from error
+        return True
+
+    def _move(self, name: str, sha256: str) -> tuple[Path, Path]:
+        """Return where a file is, and where it belongs."""
+        target = inside(self.directory, name)
+        for source in (self._temporary(name), target):
+            with contextlib.suppress(CaptureError):
+                if sha256_of(read_bytes(source)) == sha256:
+                    return source, target
+        raise CaptureError(f"{target}: not whole")
+
+    def _manifest(self) -> Manifest | None:
+        if not self.manifest_path.exists():
+            return None
+        try:
+            return load_manifest(self.manifest_path)
+        except CaptureError as error:
+            self.lost.append(Damage(self.manifest_path.name, str(error)))
+            return None
+
+    def _kept(self, before: Manifest | None) -> list[_Found]:
+        """Return the samples of the old manifest that are as it says."""
+        kept = []
+        capture = Capture(self.manifest_path, before or Manifest(samples=()))
+        for index, entry in enumerate(capture.manifest.samples):
+            try:
+                meta = capture.sample(index).meta
+                kept.append(_Found(entry, meta, _metrics(meta, entry.meta)))
+            except CaptureError as error:
+                self.lost.append(Damage(entry.sample, str(error)))
+            self.watch(1)
+        return kept
+
+    def _unnamed(self, named: list[str]) -> list[_Found]:
+        """Return whole samples that no manifest names.
+
+        Temporary files are none: they may be of a capture that was to replace this one.
+        """
+        rest = leftovers(self.directory, self.prefix, [*named, *self._summaries()])
+        found = []
+        for stem in sorted({n.rpartition(".")[0] for n in rest if n == final_name(n)}):
+            try:
+                found.append(self._whole(stem))
+            except CaptureError as error:
+                self.lost.append(Damage(f"{stem}.npz", str(error)))
+            self.watch(1)
+        begun = [n for n in rest if n != final_name(n) and final_name(n) not in self._summaries()]
+        for stem in sorted({final_name(name).rpartition(".")[0] for name in begun}):
+            reason = f"{self.directory / stem}.npz: the writer was killed while it wrote it"
+            self.lost.append(Damage(f"{stem}.npz", reason))
+        return found
+
+    def _whole(self, stem: str) -> _Found:
+        sidecar, arrays = (self.directory / f"{stem}.{end}" for end in ("json", "npz"))
+        words = read_bytes(sidecar, MAX_DOCUMENT_BYTES)
+        meta, data = read_document(SampleMeta, words, str(sidecar)), read_bytes(arrays)
+        if sha256_of(data) != meta.digests.get("npz"):
+            raise CaptureError(f"{arrays}: not as {sidecar.name} says: cut off, or altered")
+        decode_sample(data, meta, str(arrays))
+        metrics = _metrics(meta, sidecar.name)
+        return _Found(
+            entry_of(stem, meta, metrics, sha256_of(data), sha256_of(words)), meta, metrics
+        )
+
+    def _summaries(self) -> tuple[str, str]:
+        return self.manifest_path.name, f"{self.prefix}{METRICS_SUFFIX}"
+
+    def _temporary(self, name: str) -> Path:
+        return self.directory / f".{name}{TEMPORARY_SUFFIX}"
+
+    def _write(self, manifest: Manifest, samples: list[_Found], *, unchanged: bool) -> bool:
+        named = [name for entry in manifest.samples for name in _files(entry)]
+        rest = leftovers(self.directory, self.prefix, named)
+        temporary = [name for name in rest if name != final_name(name)]
+        if unchanged and not temporary:
+            with contextlib.suppress(CaptureError):
+                _ = Capture(self.manifest_path, manifest).metrics
+                return False
+        metrics = {sample.entry.sample: sample.metrics for sample in samples}
+        files = summary_files(self.prefix, manifest, metrics)
+        write_files(self.directory, files, [n for n in temporary if final_name(n) not in files])
+        return True
+
+
+def _files(entry: ManifestEntry) -> tuple[str, str]:
+    return entry.sample, entry.meta
+
+
+def _sums(entry: ManifestEntry) -> tuple[tuple[str, str], ...]:
+    return (entry.sample, entry.sha256), (entry.meta, entry.meta_sha256)
+
+
+def _entries(manifest: Manifest | None) -> tuple[ManifestEntry, ...]:
+    return () if manifest is None else manifest.samples
+
+
+def _order(sample: _Found) -> tuple[int, str]:
+    return sample.meta.episode_id, sample.entry.sample
+
+
+def _metrics(meta: SampleMeta, where: str) -> SampleMetrics:
+    if meta.metrics is None:
+        raise CaptureError(f"{where}: holds no metrics")
+    return meta.metrics
