@@ -8,7 +8,7 @@ KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-main test-bounds test-python check bench format clean
+.PHONY: demo test test-main test-bounds test-python check bench learn format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo
@@ -35,6 +35,10 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+# Three seeds per arm on the flagship, with verdicts; exit code 1 if one is missed.
+learn: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.learn $(LEARN)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

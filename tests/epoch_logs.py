@@ -75,6 +75,8 @@ KEYS_2 = [
     "legal_share",
     "forced_share",
     "illegal_mass",
+    "late_shift_events",
+    "lateness_mean",
     "staleness_mean",
     "staleness_max",
     "collect_sec",

@@ -116,7 +116,8 @@ class Books:
             update_seconds=tally.update_seconds,
             staleness=staleness,
         )
-        record = ppo_record(tally.stats, progress, baselines, samples, tally.health)
+        told = {**baselines, **tally.social}
+        record = ppo_record(tally.stats, progress, told, samples, tally.health)
         if not self.records:
             check_moved(record, settings.target_kl)
         self.book(record)

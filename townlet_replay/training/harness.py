@@ -19,7 +19,6 @@ from townlet_env.config.load import load_scenario
 from townlet_env.sim.random import episode_seed
 from townlet_env.sim.state import world_dtype
 from townlet_env.views.lanes import Lanes
-from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.capture import town_spec
 from townlet_replay.dataset import ReplayDataset
 from townlet_replay.errors import TrainingError
@@ -44,6 +43,7 @@ from townlet_replay.training.position import Position, pack_position, unpack_pos
 from townlet_replay.training.ppo import Aim, estimate
 from townlet_replay.training.records import DataMode
 from townlet_replay.training.rollout_buffer import RolloutBuffer
+from townlet_replay.training.social import ListeningTown, social_figures
 from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
@@ -189,7 +189,7 @@ class TrainingHarness:
         """
         ticks = self.config.rollout.ticks if ticks is None else ticks
         seed = episode_seed(self.config.seed, self.standing.cycle + 1) >> 1
-        town = TownletParallelEnv(self.scenario, details=True)
+        town = ListeningTown(self.scenario, details=True)
         runtime = PolicyRuntime(self.network, seed=seed)
         return RolloutBuffer.record(town, runtime, (ticks, seed, self.standing.cycle), save_dir)
 
@@ -212,9 +212,9 @@ class TrainingHarness:
         A capture fit for PPO is passed over in every cycle; one that can only be imitated warms the
         network up before the first. With ``ppo_bc`` it is imitated beside PPO, less and less.
         """
-        standing, cycles = self.standing, self.config.rollout.cycles
+        standing = self.standing
         self._check_fit(dataset)
-        course = self._set_out("mixed", standing.cycle, cycles)
+        course = self._set_out("mixed", standing.cycle, self.config.rollout.cycles)
         begun = course.begun < standing.cycle
         name = self._judge(dataset, begun=begun).name
         if not begun and name in ("bc", "awr"):
@@ -235,9 +235,9 @@ class TrainingHarness:
         return self._arrive()
 
     def _demonstration(self, dataset: ReplayDataset, weight: float) -> Demonstration:
-        samples, ppo = samples_of(dataset), self.config.ppo
+        samples, size = samples_of(dataset), self.config.ppo.minibatch_size
         shown = pack(samples)._replace(actions=intents(samples))
-        return Demonstration(self.network, shown, ppo.minibatch_size, self._rng, weight)
+        return Demonstration(self.network, shown, size, self._rng, weight)
 
     def run_live(self, steps: int | None = None) -> TrainingResult:
         """Step the town and update on every rollout, until ``steps`` agent steps are made.
@@ -246,8 +246,7 @@ class TrainingHarness:
         left them. A run that was cut short is finished: what it made already counts.
         """
         live, standing = self.config.live, self.standing
-        wanted = live.steps if steps is None else steps
-        course = self._set_out("live", standing.live_steps, wanted)
+        course = self._set_out("live", standing.live_steps, live.steps if steps is None else steps)
         with self.computing.session(), Interruption() as interruption:
             collector = self._live_collector()
             while standing.live_steps < course.goal:
@@ -265,9 +264,9 @@ class TrainingHarness:
         self.computing.refresh()
         if self._collector is not None:
             return self._collector
+        # Unless the towns go on, others are to be seen than in the runs before.
         seed, made = self.config.seed, self.standing.live_steps
-        if made:  # unless the towns go on, others are to be seen than in the runs before
-            seed = episode_seed(seed, made) >> 1
+        seed = episode_seed(seed, made) >> 1 if made else seed
         lanes = Lanes(self.scenario, self.plan, self.config.live.num_worlds)
         self._collector = LiveCollector(lanes, self.computing.actor(seed), seed)
         if self._towns is not None and self._towns.fits(self._collector):
@@ -387,7 +386,7 @@ class TrainingHarness:
         if demonstration is not None:
             estimates = estimate(rollout, self.config.ppo)
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
-        tally.ticks = buffer.ticks
+        tally.ticks, tally.social = buffer.ticks, social_figures(buffer.heard)
         self._update(rollout, tally, aim)
         self._books.book_ppo(
             tally, self.computing.settings, samples=buffer.metrics, staleness=(0.0, 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from townlet_replay.errors import TrainingError
+from townlet_replay.metrics import row_mean
 from townlet_replay.sidecar import SampleMetrics
 from townlet_replay.training.awr import AWREpoch
 from townlet_replay.training.bc import BCEpoch
@@ -69,11 +70,19 @@ class Progress(NamedTuple):
 def ppo_record(
     updates: Sequence[UpdateStats],
     progress: Progress,
-    baselines: Mapping[str, Any],
+    told: Mapping[str, Any],
     samples: Iterable[SampleMetrics],
     health: Health | None = None,
 ) -> EpochRecord:
-    """Return the record of an epoch of PPO updates; means are weighted by minibatches."""
+    """Return the record of an epoch of PPO updates; means are weighted by minibatches.
+
+    Args:
+        updates: Of the epoch.
+        progress: Where the run stands.
+        told: Keys that are known already, such as those of the capture.
+        samples: Metrics of what was trained on.
+        health: What was looked at after the updates.
+    """
     table = {
         name: np.array([update[column] for update in updates], np.float64)
         for column, name in enumerate(UpdateStats._fields)
@@ -96,7 +105,7 @@ def ppo_record(
 
     return EpochRecord(
         **progress.fields(),
-        **baselines,
+        **told,
         **town_figures(list(samples)),
         updates=sum(update.minibatches for update in updates),
         transitions=int(by_row.sum()),
@@ -198,6 +207,10 @@ def town_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:
     """Return conflict figures of the captured samples; null where no sample knows."""
     conflicts = [m.queue_conflict_events for m in samples if m.queue_conflict_events is not None]
     intensity = _known(m.queue_conflict_intensity_sum for m in samples)
+    late = [m.late_shifts for m in samples if m.late_shifts is not None]
+    minutes = [
+        (m.lateness_mean, m.late_shifts or 0) for m in samples if m.lateness_mean is not None
+    ]
     return {
         "conflict_rivalry_max_mean_avg": _mean(m.rivalry_max_mean for m in samples),
         "conflict_rivalry_max_max_avg": _mean(m.rivalry_max_max for m in samples),
@@ -205,6 +218,8 @@ def town_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:
         "conflict_rivalry_avoid_count_max_avg": _mean(m.rivalry_avoid_count_max for m in samples),
         "queue_conflict_events": sum(conflicts) if conflicts else None,
         "queue_conflict_intensity_sum": sum(intensity) if intensity else None,
+        "late_shift_events": sum(late) if late else None,
+        "lateness_mean": row_mean(minutes),
     }
 
 

@@ -211,6 +211,10 @@ class EpochRecord(EpochRecordV11):
         default=None,
         description="Probability of illegal actions before the mask, after the update.",
     )
+    late_shift_events: Count | None = Field(
+        default=None, description="Shifts that somebody came late to, in the data."
+    )
+    lateness_mean: Amount = Field(default=None, description="Minutes late, per such shift.")
     staleness_mean: Amount = Field(
         default=None, description="Cycles between the policy that acted and the learner; mean."
     )
