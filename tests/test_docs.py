@@ -20,7 +20,8 @@ from townlet_env.config.claims import (
 from townlet_env.config.load import list_scenarios
 from townlet_env.config.steps import STEP_KEYS, WaitFor
 from townlet_env.policies.registry import _SHIPPED as SHIPPED_POLICIES
-from townlet_replay.manifest import Manifest, ManifestEntry
+from townlet_replay.entries import ManifestEntry
+from townlet_replay.manifest import Manifest
 from townlet_replay.reference.pages import TABLES, pages, render
 from townlet_replay.reference.settings import rule_settings
 from townlet_replay.sample import EXTRA_ARRAYS, ROW_ARRAYS

@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture, ManifestEntry, find_manifest, load_capture
+from townlet_replay.manifest import Capture, find_manifest, load_capture
 from townlet_replay.metrics import row_mean
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.safe_files import first_problem

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from townlet_replay.entries import JOURNAL_SUFFIX
 from townlet_replay.lock import LOCK_SUFFIX
 from townlet_replay.manifest import LOG_SUFFIX, MANIFEST_SUFFIX, METRICS_SUFFIX, Capture
 from townlet_replay.safe_files import TEMPORARY_SUFFIX
 
+_SUMMARIES = "|".join(map(re.escape, (MANIFEST_SUFFIX, METRICS_SUFFIX, JOURNAL_SUFFIX)))
 _SUMMARY = re.compile(
-    rf"(\.?)(.+?)(?:{'|'.join(map(re.escape, (MANIFEST_SUFFIX, METRICS_SUFFIX, LOG_SUFFIX)))})"
-    rf"(?:{re.escape(TEMPORARY_SUFFIX)})?"
+    rf"(\.?)(.+?)(?:{_SUMMARIES}|{re.escape(LOG_SUFFIX)})(?:{re.escape(TEMPORARY_SUFFIX)})?"
 )
 _LOCK = re.compile(rf"\.(.+){re.escape(LOCK_SUFFIX)}")
 
@@ -53,10 +54,7 @@ def leftovers(directory: Path, prefix: str, named: Collection[str]) -> list[str]
     if f"{prefix}{LOG_SUFFIX}" in names or any(prefix.startswith(f"{o}_") for o in others):
         return []
     foreign = tuple(f"{other}_" for other in others if other.startswith(f"{prefix}_"))
-    own = re.compile(
-        rf"{re.escape(prefix)}(?:_[a-z0-9_-]+_\d{{3,}}\.(?:npz|json)"
-        rf"|{re.escape(MANIFEST_SUFFIX)}|{re.escape(METRICS_SUFFIX)})"
-    )
+    own = re.compile(rf"{re.escape(prefix)}(?:_[a-z0-9_-]+_\d{{3,}}\.(?:npz|json)|{_SUMMARIES})")
     return [
         name
         for name in names
@@ -70,5 +68,5 @@ def capture_leftovers(capture: Capture) -> list[str]:
     """Return what killed writers of a capture left beside it; see :func:`leftovers`."""
     entries = capture.manifest.samples
     named = [name for entry in entries for name in (entry.sample, entry.meta)]
-    named += [capture.path.name, f"{capture.prefix}{METRICS_SUFFIX}"]
+    named += [capture.path.name, f"{capture.prefix}{METRICS_SUFFIX}", capture.journal.name]
     return leftovers(capture.directory, capture.prefix, named)

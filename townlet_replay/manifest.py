@@ -2,19 +2,25 @@
 
 The manifest is written last: what it names is on disk. It holds the SHA-256 of every file, and its
 last line its own, so that a file that was swapped, edited or cut is refused by name.
+
+While a large capture is written, episodes are added to a journal beside the manifest, a line each,
+and now and then the manifest is written anew with all of them: what an episode costs does not grow
+with how many there are. A reader follows both.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from townlet_replay.digests import damaged_arrays
+from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, read_journal
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import CaptureMetrics, capture_totals
 from townlet_replay.safe_files import inside, read_bytes, sha256_of
@@ -37,57 +43,6 @@ Watch = Callable[[int], None]
 """Called with 1 after every sample."""
 
 
-class ManifestEntry(BaseModel):
-    """One sample of a capture."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-    )
-
-    sample: str = Field(description="path of the NPZ, relative to the manifest")
-    meta: str = Field(description="path of the sidecar")
-    agent_id: str
-    episode_id: int = Field(ge=0)
-    rows: int = Field(ge=1)
-    episode_return: float = Field(
-        validation_alias="return",
-        serialization_alias="return",
-        description="sum of the raw rewards",
-    )
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the NPZ")
-    meta_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the sidecar")
-    tags: tuple[str, ...] = ()
-
-
-def entry_of(
-    stem: str, meta: SampleMeta, metrics: SampleMetrics, sha256: str, meta_sha256: str
-) -> ManifestEntry:
-    """Return the entry of the sample in the files ``<stem>.npz`` and ``<stem>.json``.
-
-    Args:
-        stem: of both names.
-        meta: the sidecar.
-        metrics: of the sample.
-        sha256: of the NPZ.
-        meta_sha256: of the sidecar.
-    """
-    return ManifestEntry(
-        sample=f"{stem}.npz",
-        meta=f"{stem}.json",
-        agent_id=meta.agent_id,
-        episode_id=meta.episode_id,
-        rows=meta.timesteps,
-        episode_return=metrics.reward_sum,
-        sha256=sha256,
-        meta_sha256=meta_sha256,
-        tags=meta.tags,
-    )
-
-
 class Manifest(BaseModel):
     """The list of the samples of a capture."""
 
@@ -107,12 +62,22 @@ def summary_files(
         prefix: what their names begin with.
         manifest: of at least one sample.
         metrics: by the path of the sample, in the order of the manifest.
+
+    Raises:
+        CaptureError: more samples than can be read again.
     """
     document = CaptureMetrics(totals=capture_totals([*metrics.values()]), samples=dict(metrics))
-    return {
+    files = {
         f"{prefix}{METRICS_SUFFIX}": write_document(document),
         f"{prefix}{MANIFEST_SUFFIX}": write_document(manifest),
     }
+    for name, data in files.items():
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise CaptureError(
+                f"{name}: {len(manifest.samples)} samples need {len(data)} bytes, at most "
+                f"{MAX_DOCUMENT_BYTES} are read; go on in another directory, or with another prefix"
+            )
+    return files
 
 
 class Damage(NamedTuple):
@@ -148,22 +113,36 @@ class Capture:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, and through its digests of everything in the capture.
+        """SHA-256 of manifest and journal, and through their digests of the whole capture.
 
         Raises:
             CaptureError: the manifest is gone by now.
         """
-        return sha256_of(read_bytes(self.path, MAX_DOCUMENT_BYTES))
+        data = read_bytes(self.path, MAX_DOCUMENT_BYTES)
+        if os.path.lexists(self.journal):
+            data += read_bytes(self.journal, MAX_DOCUMENT_BYTES)
+        return sha256_of(data)
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal is, if there is one."""
+        return self.directory / f"{self.prefix}{JOURNAL_SUFFIX}"
 
     @cached_property
     def metrics(self) -> CaptureMetrics:
-        """The metrics file.
+        """The metrics file, and what the journal adds.
 
         Raises:
             CaptureError: missing, damaged, or without a sample of the manifest.
         """
         path = self.directory / f"{self.prefix}{METRICS_SUFFIX}"
         metrics = read_document(CaptureMetrics, read_bytes(path, MAX_DOCUMENT_BYTES), str(path))
+        added = read_journal(self.journal, len(metrics.samples))
+        if added:
+            samples = dict(metrics.samples)
+            for line in added:
+                samples.update(line.metrics)
+            metrics = CaptureMetrics(totals=capture_totals([*samples.values()]), samples=samples)
         for entry in self.manifest.samples:
             if entry.sample not in metrics.samples:
                 raise CaptureError(f"{path}: no metrics of {entry.sample}, which {self.path} lists")
@@ -305,13 +284,17 @@ def find_log(path: str | Path) -> Path | None:
 
 
 def load_manifest(path: str | Path) -> Manifest:
-    """Read a manifest.
+    """Read a manifest, and what the journal beside it adds.
 
     Raises:
         CaptureError: missing, damaged, another schema version, no samples, or a sample twice.
     """
     data = read_bytes(Path(path), MAX_DOCUMENT_BYTES)
     manifest = read_document(Manifest, data, str(path))
+    added = read_journal(Capture(Path(path), manifest).journal, len(manifest.samples))
+    if added:
+        samples = [*manifest.samples, *(entry for line in added for entry in line.samples)]
+        manifest = manifest.model_copy(update={"samples": tuple(samples)})
     if not manifest.samples:
         raise CaptureError(f"{path}: lists no samples")
     names = [entry.sample for entry in manifest.samples]

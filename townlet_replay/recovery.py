@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, entry_of
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.leftovers import final_name, leftovers, names_in, prefixes_in
 from townlet_replay.lock import WriterLock
@@ -23,9 +24,7 @@ from townlet_replay.manifest import (
     Capture,
     Damage,
     Manifest,
-    ManifestEntry,
     Watch,
-    entry_of,
     load_manifest,
     summary_files,
 )
@@ -131,6 +130,7 @@ class _Rescue:
         self.prefix = prefix
         self.watch = watch
         self.manifest_path = directory / f"{prefix}{MANIFEST_SUFFIX}"
+        self.journal_path = directory / f"{prefix}{JOURNAL_SUFFIX}"
         self.lost: list[Damage] = []
 
     def run(self) -> Recovery:
@@ -241,8 +241,8 @@ class _Rescue:
             entry_of(stem, meta, metrics, sha256_of(data), sha256_of(words)), meta, metrics
         )
 
-    def _summaries(self) -> tuple[str, str]:
-        return self.manifest_path.name, f"{self.prefix}{METRICS_SUFFIX}"
+    def _summaries(self) -> tuple[str, str, str]:
+        return self.manifest_path.name, f"{self.prefix}{METRICS_SUFFIX}", self.journal_path.name
 
     def _temporary(self, name: str) -> Path:
         return self.directory / f".{name}{TEMPORARY_SUFFIX}"
@@ -251,13 +251,14 @@ class _Rescue:
         named = [name for entry in manifest.samples for name in _files(entry)]
         rest = leftovers(self.directory, self.prefix, named)
         temporary = [name for name in rest if name != final_name(name)]
-        if unchanged and not temporary:
+        if unchanged and not temporary and not self.journal_path.exists():
             with contextlib.suppress(CaptureError):
                 _ = Capture(self.manifest_path, manifest).metrics
                 return False
         metrics = {sample.entry.sample: sample.metrics for sample in samples}
         files = summary_files(self.prefix, manifest, metrics)
         write_files(self.directory, files, [n for n in temporary if final_name(n) not in files])
+        self.journal_path.unlink(missing_ok=True)  # the manifest has all of it
         return True
 
 

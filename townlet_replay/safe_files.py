@@ -256,6 +256,27 @@ def write_files(
                 path.unlink(missing_ok=True)
 
 
+def append(path: Path, data: bytes, size: int) -> None:
+    """Add ``data`` to a file behind its first ``size`` bytes; what is behind them now goes.
+
+    Raises:
+        DiskError: the disk refuses; the first ``size`` bytes are intact.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.truncate(size)
+            file.seek(size)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if size == 0:
+            sync_directory(path.parent)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and removals in ``directory`` survive a power cut, where the system can."""
     if os.name != "posix":

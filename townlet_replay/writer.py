@@ -2,36 +2,36 @@
 
 An episode is on disk when :meth:`CaptureWriter.write_episode` returns: its samples first, then the
 metrics, the manifest last, each file whole or absent. A reader follows the manifest, so it sees all
-of an episode or nothing of it.
+of an episode or nothing of it. In a large capture a line of the journal stands for the manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from townlet_replay.digests import member_digests
-from townlet_replay.errors import CaptureError
+from townlet_replay.entries import JOURNAL_SUFFIX, JournalLine, ManifestEntry, entry_of
+from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.leftovers import final_name, leftovers
 from townlet_replay.lock import WriterLock
 from townlet_replay.manifest import (
     MANIFEST_SUFFIX,
     METRICS_SUFFIX,
     Manifest,
-    ManifestEntry,
-    entry_of,
     load_manifest,
     summary_files,
 )
-from townlet_replay.safe_files import inside, sha256_of, write_files
+from townlet_replay.safe_files import append, inside, sha256_of, write_files
 from townlet_replay.sample import ReplaySample, encode_sample, written_as
 from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics, write_document
 
 DEFAULT_PREFIX = "rollout_sample"
+SHORT = 256  # samples in a manifest that is written anew with every episode
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SLUG_LENGTH = 40
@@ -76,6 +76,9 @@ class CaptureWriter:
                 "up to 63 letters, digits, '_' or '-'"
             )
         self.manifest_path = self.directory / f"{prefix}{MANIFEST_SUFFIX}"
+        self._journal_path = self.directory / f"{prefix}{JOURNAL_SUFFIX}"
+        self._journal_size = 0  # bytes
+        self._in_manifest = 0  # samples
         self._lock = WriterLock(self.manifest_path, prefix)
         self._check_free()
         self._begun = False  # has written over what was there
@@ -106,6 +109,7 @@ class CaptureWriter:
         if not self.manifest_path.exists():
             return leftovers(self.directory, self.settings.prefix, ())
         names = [self.manifest_path.name, f"{self.settings.prefix}{METRICS_SUFFIX}"]
+        names.append(self._journal_path.name)
         if self.settings.overwrite:
             entries = load_manifest(self.manifest_path).samples
             names += [name for entry in entries for name in (entry.sample, entry.meta)]
@@ -118,11 +122,8 @@ class CaptureWriter:
         """Number of episodes on disk."""
         return len({entry.episode_id for entry in self._entries})
 
-    def write_episode(self, samples: Sequence[ReplaySample]) -> Manifest:
-        """Write the samples of one episode and the manifest that names them.
-
-        Returns:
-            The manifest as it is on disk now.
+    def write_episode(self, samples: Sequence[ReplaySample]) -> None:
+        """Write the samples of one episode, then what names them: the manifest, or the journal.
 
         Raises:
             DiskError: the disk refuses, or another writer was faster. The episodes written before
@@ -142,20 +143,31 @@ class CaptureWriter:
             files.update(contents)
             metrics[entry.sample] = summary
         if not entries:
-            return self._manifest(self._entries)
-        manifest = self._manifest([*self._entries, *entries])
-        all_metrics = {**self._metrics, **metrics}
-        summaries = summary_files(self.settings.prefix, manifest, all_metrics)
+            return
         with self._lock.writing():
-            self._put(files, summaries)
+            if self._manifest_is_due(len(self._entries) + len(entries)):
+                self._put(files, [*self._entries, *entries], {**self._metrics, **metrics})
+            else:
+                count = len(self._entries)
+                line = JournalLine(after=count, samples=tuple(entries), metrics=metrics)
+                write_files(self.directory, files)
+                self._note(line.encode())
         self._entries += entries
-        self._metrics = all_metrics
+        self._metrics.update(metrics)
         self._written = written
-        return manifest
 
     def close(self) -> None:
-        """Let other writers write this capture; a later episode takes the lock again."""
-        self._lock.release()
+        """Let other writers write this capture; a later episode takes the lock again.
+
+        Raises:
+            DiskError: the disk refuses the manifest; the episodes in the journal are safe there.
+        """
+        try:
+            if self._journal_size:
+                with self._lock.writing():
+                    self._put({}, self._entries, self._metrics)
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         """Return the writer itself."""
@@ -170,7 +182,37 @@ class CaptureWriter:
         """Close."""
         self.close()
 
-    def _put(self, files: dict[str, bytes], summaries: dict[str, bytes]) -> None:
+    def _manifest_is_due(self, samples: int) -> bool:
+        """Whether it is written with these many samples: always while it is short.
+
+        Later only when it has grown by a quarter, so that in the long run an episode costs the
+        same whatever their number.
+        """
+        return samples <= SHORT or samples > self._in_manifest * 5 // 4
+
+    def _note(self, line: bytes) -> None:
+        append(self._journal_path, line, self._journal_size)
+        self._journal_size += len(line)
+
+    def _put(
+        self,
+        files: dict[str, bytes],
+        entries: Sequence[ManifestEntry],
+        metrics: Mapping[str, SampleMetrics],
+    ) -> None:
+        """Write samples, and the manifest with all entries."""
+        manifest = Manifest(metadata=self.settings.metadata, samples=tuple(entries))
+        self._replace(files, summary_files(self.settings.prefix, manifest, metrics))
+        if self._journal_size:  # the manifest has it all
+            try:
+                self._journal_path.unlink(missing_ok=True)
+            except OSError as error:
+                raise DiskError(
+                    f"{self._journal_path}: cannot be removed ({error.strerror})"
+                ) from error
+        self._journal_size, self._in_manifest = 0, len(entries)
+
+    def _replace(self, files: dict[str, bytes], summaries: dict[str, bytes]) -> None:
         if self._begun:
             write_files(self.directory, files)
             write_files(self.directory, summaries)
@@ -184,9 +226,6 @@ class CaptureWriter:
         ]
         write_files(self.directory, new, instead_of=old)
         self._begun = True
-
-    def _manifest(self, entries: Sequence[ManifestEntry]) -> Manifest:
-        return Manifest(metadata=self.settings.metadata, samples=tuple(entries))
 
     def _encode(
         self, sample: ReplaySample, stem: str

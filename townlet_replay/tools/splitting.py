@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture, ManifestEntry
+from townlet_replay.manifest import Capture
 from townlet_replay.tools.derived import Derived, Pick
 from townlet_replay.writer import agent_slug
 
