@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from townlet_env.errors import nearest
+from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import Capture, ManifestEntry
+from townlet_replay.manifest import Capture
 from townlet_replay.sidecar import SampleMetrics
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
