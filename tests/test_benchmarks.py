@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -43,6 +44,11 @@ def test_every_group_and_part_is_on_a_page():
     text = "".join(path.read_text(encoding="utf-8") for path in page.PAGES)
     assert {name for name, _ in page.PART.findall(text)} == set(page.PARTS) - {"scale"}
     assert set(GROUPS) <= set(page.PARTS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_can_be_opened(group):
+    assert callable(import_module(f"benchmarks.groups.{group}").measure)
 
 
 def test_a_changed_result_changes_the_page():
