@@ -40,6 +40,10 @@ bench: $(VENV)/.bench
 learn: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.learn $(LEARN)
 
+# 1,000 recorders killed, 10,000 bits flipped: minutes. Exit 1 if one acknowledged episode is lost.
+soak: $(VENV)/.dev
+	$(BIN)/python tests/soak.py $(SOAK)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
