@@ -19,7 +19,7 @@ from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.provenance import metadata_of
 from townlet_replay.rerun import Known, Rerun, Script
 from townlet_replay.rerun_sources import CaptureSource, LogSource
-from townlet_replay.sample import ReplaySample, with_meta
+from townlet_replay.sample import ReplaySample, arrays_of, with_meta
 from townlet_replay.sidecar import CaptureMetadata, Mode
 from townlet_replay.verifying import (
     Watch,
@@ -30,6 +30,7 @@ from townlet_replay.verifying import (
 )
 from townlet_replay.writer import DEFAULT_PREFIX, CaptureWriter, WriterSettings
 
+_GROUP_BYTES = 64 * 2**20  # of arrays that wait to be written
 _OF_REWARDS = "potential"  # the one part of a town's state that follows from reward weights
 
 
@@ -58,7 +59,7 @@ def materialise(
 
     Raises:
         CaptureError: a file is damaged, what comes out is not what was recorded, or it cannot be
-            written. Episodes before that are on disk.
+            written. Groups of episodes before that are on disk.
     """
     writer = _open_writer(source, target, source.metadata)
     rerun = Rerun(environment_of(source, env), **source.recorder_settings)
@@ -67,9 +68,9 @@ def materialise(
         mismatch = logged_mismatch(episode, arrays, played)
         if mismatch is not None:
             raise CaptureError(f"{source.path}: {mismatch}")
-        writer.write_episode(played.samples)
+        writer.add(played.samples)
         watch(episode.ticks)
-    return load_capture(writer.manifest_path)
+    return writer.finish()
 
 
 def reobserve(
@@ -122,9 +123,9 @@ def reobserve(
                 f"{source.path}: episode {script.episode_id}: another state at tick "
                 f"{played.wrong_tick} than was recorded"
             )
-        writer.write_episode([_as_recorded(sample, recorded) for sample in played.samples])
+        writer.add([_as_recorded(sample, recorded) for sample in played.samples])
         watch(len(script.actions))
-    return load_capture(writer.manifest_path)
+    return writer.finish()
 
 
 def _scripts(source: LogSource | CaptureSource) -> Any:
@@ -166,9 +167,34 @@ def _reweighted(config: TownConfig, rewards: Mapping[str, float]) -> TownConfig:
     return validate(TownConfig, data, Source("rewards of reobserve", {}))
 
 
+class _Grouped:
+    """Writes several episodes together: manifest and metrics are written anew every time."""
+
+    def __init__(self, writer: CaptureWriter) -> None:
+        self._writer = writer
+        self._waiting: list[ReplaySample] = []
+        self._bytes = 0
+
+    def add(self, samples: list[ReplaySample]) -> None:
+        """Take the samples of an episode; they are on disk once there are enough."""
+        self._waiting += samples
+        self._bytes += sum(a.nbytes for sample in samples for a in arrays_of(sample).values())
+        if self._bytes >= _GROUP_BYTES:
+            self._write()
+
+    def finish(self) -> Capture:
+        """Write what waits, and open the capture."""
+        self._write()
+        return load_capture(self._writer.manifest_path)
+
+    def _write(self) -> None:
+        self._writer.write_episode(self._waiting)
+        self._waiting, self._bytes = [], 0
+
+
 def _open_writer(
     source: LogSource | CaptureSource, target: Target, metadata: CaptureMetadata
-) -> CaptureWriter:
+) -> _Grouped:
     if target.directory.resolve() == source.path.parent.resolve():
         raise CaptureError(
             f"{target.directory}: what is read is in this directory, and inputs are never changed; "
@@ -177,16 +203,14 @@ def _open_writer(
     log = source.opened if isinstance(source, LogSource) else None
     own = DEFAULT_PREFIX if log is None else log.prefix
     recorded = True if log is None else log.log.recording.compress
-    return CaptureWriter(
-        target.directory,
-        WriterSettings(
-            prefix=target.prefix or own,
-            metadata=metadata,
-            compress=recorded if target.compress is None else target.compress,
-            overwrite=target.overwrite,
-            mode=target.mode,
-        ),
+    settings = WriterSettings(
+        prefix=target.prefix or own,
+        metadata=metadata,
+        compress=recorded if target.compress is None else target.compress,
+        overwrite=target.overwrite,
+        mode=target.mode,
     )
+    return _Grouped(CaptureWriter(target.directory, settings))
 
 
 class _Beside(BaseParallelWrapper):  # type: ignore[misc]
