@@ -109,13 +109,21 @@ class ActionLogWriter:
             inside(self.directory, name)
         return [self.manifest_path.name, *names]
 
-    def seed_of_next(self, seed: int | None) -> int | None:
+    def seed_of_next(self, seed: int | None, options: dict[str, Any] | None) -> int | None:
         """Return the seed of the next ``reset``: an environment that picks its own gets one.
 
-        A town tells afterwards which episode it plays.
+        A town tells afterwards which episode it plays, and does not use options.
+
+        Raises:
+            CaptureError: options, which no log keeps.
         """
         if self._town is not None:
             return seed
+        if options:
+            raise CaptureError(
+                f"an action log keeps no options of reset, found {sorted(options)}; record in mode "
+                "full or packed"
+            )
         if seed is not None:
             self._base_seed, self._resets = seed, 0
         number, self._resets = self._resets, self._resets + 1

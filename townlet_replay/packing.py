@@ -145,8 +145,14 @@ def _inflate(stored: bytes, size: int, most: int) -> bytes:
 
 
 def _most_bytes(entry: PackedArray) -> int:
-    """Return what a body can be at most: a table has an index and a value for every number."""
-    return 2 * entry.nbytes + 8 * math.prod(entry.shape) + 8
+    """Return what a body can be at most."""
+    count = math.prod(entry.shape)
+    rows = entry.shape[0] if entry.shape else 1
+    # Which columns move, at most every number once, and a row of bits begins a byte.
+    most = entry.nbytes + count // max(rows, 1) + MAX_BITS * rows + 16
+    if entry.layout == "table":  # and the length of each table, and an index for every number
+        most += 4 * (count // max(rows, 1)) + 4 * count
+    return most
 
 
 def _best_body(array: NDArray[Any]) -> tuple[Layout, bytes]:
@@ -242,6 +248,8 @@ class _Reader:
 
 def _unpack_one(entry: PackedArray, body: _Reader) -> NDArray[Any]:
     dtype, kind = np.dtype(entry.dtype), np.dtype(f"u{entry.dtype[1]}")
+    if entry.layout == "table" and kind.itemsize == 1:
+        raise CaptureError("a table of single bytes")
     if 0 in entry.shape:
         body.check_end()
         return np.zeros(entry.shape, dtype)

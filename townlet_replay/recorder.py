@@ -121,7 +121,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """
         self.seal()
         if self._log is not None:
-            seed = self._log.seed_of_next(seed)
+            seed = self._log.seed_of_next(seed, options)
         observations, infos = self.env.reset(seed=seed, options=options)
         self._finished = False
         town = town_of(self.env)

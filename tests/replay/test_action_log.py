@@ -288,6 +288,24 @@ def test_any_environment_that_is_deterministic_and_knows_its_state(tmp_path):
         reobserve(source, Target(tmp_path / "no"), variant="full")
 
 
+def test_options_of_reset_are_refused(tmp_path):
+    recorder = RecordReplay(Counted(), tmp_path, mode="actions")
+    with pytest.raises(CaptureError, match=r"keeps no options of reset, found \['hard'\]"):
+        recorder.reset(seed=1, options={"hard": True})
+
+
+def test_what_happens_beside_step_is_found_by_verify(tmp_path):
+    env = town(details=True)
+    with RecordReplay(env, tmp_path, mode="actions") as recorder:
+        recorder.reset(seed=4)
+        for tick in range(12):
+            if tick == 5:
+                env.batch.worlds["wallet"][0, 0] += 1
+            recorder.step(dict.fromkeys(recorder.agents, 0))
+    found = verify(open_source(tmp_path)).mismatch
+    assert (found.tick, found.field) == (6, "state")
+
+
 def test_environments_that_cannot_be_lived_again_are_refused(tmp_path):
     with pytest.raises(CaptureError, match=r"Village has no state_digest\(\)"):
         RecordReplay(Village(), tmp_path, mode="actions")

@@ -148,6 +148,8 @@ FLOATS = LAYOUTS["planes"]
         (FLOATS, {"layout": "table"}, "packed array 'a': "),
         (LAYOUTS["table"], {"layout": "rows"}, "packed array 'a': shorter than its shape"),
         (LAYOUTS["bits"], {"dtype": "b1", "layout": "rows"}, "packed array 'a': shorter"),
+        (LAYOUTS["bits"], {"layout": "table"}, "packed array 'a': a table of single bytes"),
+        (LAYOUTS["bits"], {"body": 31_000}, "claims 31000 bytes where at most 30646 are possible"),
         (LAYOUTS["rows"], {"dtype": "b1"}, "booleans that are neither 0 nor 1"),
     ],
 )
