@@ -150,6 +150,8 @@ class Rerun:
         recorder.resume_at(script.episode_id)
         recorder.reset(seed=script.seed)
         rows = dict.fromkeys(self._ids, 0)
+        if script.checks is None:
+            _check_everybody(script, recorder.agents)
         wrong = None if _fits(chain, self.env, script, 0) else 0
         for tick, actions in enumerate(script.actions):
             if wrong is not None or not recorder.agents:
@@ -226,6 +228,17 @@ class _LoggedValues:
         return {
             agent: self.at_end[str(agent)] for agent in observations if str(agent) in self.at_end
         }
+
+
+def _check_everybody(script: Script, there: Sequence[Any]) -> None:
+    """Refuse an episode with rows of some only: what the others did is not known."""
+    acted = {agent for tick in script.actions for agent in tick}
+    missing = [str(agent) for agent in there if str(agent) not in acted]
+    if missing:
+        raise CaptureError(
+            f"episode {script.episode_id}: no rows of {', '.join(missing)}, so what they did is "
+            "not known; an episode is lived again from the rows of everybody"
+        )
 
 
 def _fits(chain: HashChain, env: Any, script: Script, tick: int) -> bool:

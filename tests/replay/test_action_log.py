@@ -12,8 +12,9 @@ from town_captures import digests, tiny_network
 from townlet_env.config.load import load_scenario
 from townlet_env.errors import ConfigError
 from townlet_env.views.parallel import TownletParallelEnv
+from townlet_env.views.vector import TownletVectorEnv
 from townlet_env.wrappers import OptionActions, ScriptedScenario
-from townlet_replay import PolicyRuntime, RecordReplay, load_capture
+from townlet_replay import PolicyRuntime, RecordBatch, RecordReplay, load_capture
 from townlet_replay.action_log import load_log
 from townlet_replay.capture import CaptureSettings, record_policy, record_scenario
 from townlet_replay.deriving import Target, materialise, reobserve
@@ -370,6 +371,28 @@ def test_damage_is_named(recorded, tmp_path, name, change, message):
         assert path.read_bytes() != before
     with pytest.raises(CaptureError, match=message):
         materialise(open_source(folder), Target(tmp_path / "out"))
+
+
+def test_a_batch_of_towns_is_lived_again_too(tmp_path):
+    towns = TownletVectorEnv(town().config, num_worlds=2, details=True)
+    rng = np.random.default_rng(4)
+    with RecordBatch(towns, tmp_path, mode="packed") as recorder:
+        recorder.reset(seed=6)
+        for _ in range(100):  # over two ends of episodes
+            recorder.step(rng.integers(0, 31, towns.num_envs))
+    source = open_source(tmp_path, config=town().config)
+    found = verify(source)
+    assert found.mismatch is None
+    assert found.episodes == 6
+    wide = reobserve(source, Target(tmp_path / "wide"), variant="full")
+    assert sum(sample.rows for sample in wide) == found.rows
+
+
+def test_rows_of_some_are_not_enough(tmp_path):
+    chosen = CaptureSettings(agents=("anna",))
+    record_scenario(load_scenario(SCENARIO, {"ticks": 10}), tmp_path, chosen)
+    with pytest.raises(CaptureError, match="episode 0: no rows of ben, cleo, so what they did is"):
+        verify(open_source(tmp_path))
 
 
 def test_a_slice_of_a_capture_is_not_lived_again(recorded, tmp_path):
