@@ -14,6 +14,7 @@ from townlet_replay.cli.difference import diff_command
 from townlet_replay.cli.exchange import export, import_
 from townlet_replay.cli.rerun import RERUNS, log_info, log_validate
 from townlet_replay.cli.statistics import stats_command
+from townlet_replay.cli.view import view
 
 app = typer.Typer(help="Look into captures, check them, make others of them.", no_args_is_help=True)
 app.command()(audit)
@@ -25,6 +26,7 @@ app.command("diff")(diff_command)
 app.command("stats")(stats_command)
 app.command()(export)
 app.command("import")(import_)
+app.command()(view)
 
 Where = Annotated[
     Path, typer.Argument(help="Directory of a capture or action log, or its manifest.")
