@@ -36,8 +36,8 @@ MAX_UNPACKED = 1100  # bytes of arrays per byte of the file: a little more than 
 
 _GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FILTERS = {_GZIP, _SHUFFLE, _FLETCHER32, _LZF}
-_COMPRESSED_FROM = 4096  # bytes; the index of a packed array costs more than it saves below
-_PACKED_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**20
+_LAYOUT = "v110"  # of HDF5: with checksums over its own structures, and little of them
 
 
 class Hdf5File:
@@ -308,21 +308,18 @@ def create_hdf5(path: Path) -> Iterator[tuple[Any, Callable[[], None]]]:
             if sink.error is not None:
                 raise sink.error
 
-        with h5py.File(sink, "w") as root:
+        with h5py.File(sink, "w", libver=_LAYOUT) as root:
             yield root, check
         check()
 
 
 def add_array(group: Any, name: str, array: NDArray[Any]) -> None:
-    """Write ``array`` into a group, packed unless it is small or would look like a bomb."""
-    if array.nbytes < _COMPRESSED_FROM:
-        group.create_dataset(name, data=array)
-        return
-    rows = max(1, min(len(array), _PACKED_CHUNK_BYTES * len(array) // array.nbytes))
-    packing = {"chunks": (rows, *array.shape[1:]), "compression": "gzip", "shuffle": True}
-    found = group.create_dataset(name, data=array, **packing)
+    """Write ``array`` with checksums, packed unless it would look like a bomb."""
+    rows = max(1, min(len(array), _CHUNK_BYTES * len(array) // array.nbytes))
+    chunks = {"chunks": (rows, *array.shape[1:]), "fletcher32": True}
+    found = group.create_dataset(name, data=array, compression="gzip", shuffle=True, **chunks)
     if array.nbytes > RATIO_FREE_BYTES:
         group.file.flush()
         if looks_like_bomb(array.nbytes, found.id.get_storage_size()):
             del group[name]
-            group.create_dataset(name, data=array)
+            group.create_dataset(name, data=array, **chunks)

@@ -36,8 +36,8 @@ from townlet_replay.exchange.parquet_reader import (
     STEPS,
     Column,
     Layout,
+    declared_bytes,
     read,
-    sizes,
 )
 from townlet_replay.npz import looks_like_bomb
 from townlet_replay.safe_files import to_json
@@ -170,6 +170,7 @@ class _Writer:
             self._path,
             schema.with_metadata({OURS: to_json(layout)}),
             compression=compression,
+            write_page_checksum=True,
             use_dictionary=[
                 "agent_id",
                 "behaviour",
@@ -205,6 +206,6 @@ class _Writer:
 
 
 def _beyond_belief(path: Path, columns: Iterable[Column]) -> bool:
-    """Say whether :func:`read` would take a row group for a bomb."""
+    """Say whether :func:`read` would take the file for a bomb."""
     metadata = library("pyarrow.parquet", EXTRA).read_metadata(path)
-    return any(looks_like_bomb(*found) for found in sizes(metadata, columns))
+    return looks_like_bomb(sum(declared_bytes(metadata, columns)), path.stat().st_size)
