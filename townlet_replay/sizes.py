@@ -62,7 +62,12 @@ def capture_sizes(path: str | Path) -> Sizes:
 
 
 def plan_capture(
-    config: TownConfig, record: Recording, *, episodes: int = 1, sample_ticks: int = 360
+    config: TownConfig,
+    record: Recording,
+    *,
+    episodes: int = 1,
+    sample_ticks: int = 360,
+    watch: Callable[[int], None] | None = None,
 ) -> list[ModePlan]:
     """Say what every mode would take, from the beginning of an episode recorded in each.
 
@@ -71,6 +76,7 @@ def plan_capture(
         record: records it.
         episodes: how many are planned.
         sample_ticks: ticks recorded, in a temporary folder, at most.
+        watch: called with 1 after every mode.
 
     Raises:
         CaptureError: it cannot be recorded.
@@ -90,6 +96,8 @@ def plan_capture(
         rows = episodes * found.rows * times
         fields = {name: size / found.rows for name, size in arrays.items()}
         plans.append(ModePlan(mode, round(total), total / rows, fields))
+        if watch is not None:
+            watch(1)
     return plans
 
 

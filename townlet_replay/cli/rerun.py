@@ -176,7 +176,7 @@ def plan_command(
 
     from townlet_env.config.load import load_scenario
     from townlet_replay.capture import capture_settings, record_checkpoint, record_scenario
-    from townlet_replay.cli.console import stdout
+    from townlet_replay.cli.console import bar, stdout
     from townlet_replay.sizes import plan_capture
 
     def record(mode: str, config: Any, folder: Path) -> Path:
@@ -186,7 +186,8 @@ def plan_command(
         return record_checkpoint(config, folder, settings, checkpoint)
 
     config = load_scenario(scenario, {} if ticks is None else {"ticks": ticks})
-    plans = plan_capture(config, record, episodes=episodes)
+    with bar("recording samples", 3) as progress:
+        plans = plan_capture(config, record, episodes=episodes, watch=progress.advance)
     if as_json:
         typer.echo(json.dumps([plan._asdict() for plan in plans], indent=1))
         return
