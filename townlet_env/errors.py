@@ -9,7 +9,8 @@
     ├── SnapshotError      a state that does not belong to this environment
     └── (townlet_replay.errors)
         ├── CaptureError     a capture, sample or manifest is wrong; names file and array
-        │   └── DiskError      it cannot be written now; what could not be written is kept
+        │   ├── DiskError      it cannot be written now; what could not be written is kept
+        │   └── CaptureFullError  it has the size it may have
         ├── CheckpointError  weights that do not fit, or are damaged
         ├── TrainingError    settings or data that cannot be trained on
         └── TelemetryError   a log line that does not follow the schema

@@ -19,6 +19,7 @@ from townlet_env.sim.plan import Plan
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.spaces import action_space, observation_space
 from townlet_replay.errors import TrainingError
+from townlet_replay.limits import WhenFull
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.policy.checkpoint import load_checkpoint
 from townlet_replay.policy.network import ObservationSpec
@@ -47,6 +48,11 @@ class CaptureSettings(BaseModel):
     mode: RecordMode = "full"
     compress: bool = True
     overwrite: bool = False
+    max_rows_per_file: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="a longer life is written in pieces"
+    )
+    max_bytes: Annotated[int, Field(ge=1)] | None = Field(None, description="of the capture")
+    when_full: WhenFull = "stop"
     logits: bool = Field(True, description="keep the scores of a network behind its actions")
 
 
@@ -272,6 +278,9 @@ def _recorder(
         agents=settings.agents,
         compress=settings.compress,
         overwrite=settings.overwrite,
+        max_rows_per_file=settings.max_rows_per_file,
+        max_bytes=settings.max_bytes,
+        when_full=settings.when_full,
         **more,
     )
 

@@ -11,6 +11,10 @@ class DiskError(CaptureError):
     """A capture cannot be written now; the writer keeps what it could not write."""
 
 
+class CaptureFullError(CaptureError):
+    """A capture has the size it may have; what is in it is sound."""
+
+
 class CheckpointError(TownletError):
     """A checkpoint does not fit the network asked for, or is damaged."""
 

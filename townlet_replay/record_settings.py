@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from townlet_replay.errors import CaptureError
+from townlet_replay.limits import Limits, WhenFull
 from townlet_replay.safe_files import first_problem
 from townlet_replay.sidecar import Behaviour, BehaviourKind, CaptureMetadata, Mode, RecordMode
 from townlet_replay.writer import DEFAULT_PREFIX, WriterSettings
@@ -24,6 +27,9 @@ class RecordSettings(BaseModel):
     A capture with the same prefix is refused, or with ``overwrite`` replaced once the first new
     episode is complete. With ``background`` finished episodes are written in a thread of their
     own; they are on disk when ``flush`` or ``close`` returns, and at most 64 MiB of them wait.
+    A life of more than ``max_rows_per_file`` rows is written in pieces. A capture of ``max_bytes``
+    is full: ``when_full`` says whether to ``"stop"``, an error that leaves it sound, or to
+    ``"drop_oldest"`` episodes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,11 +43,15 @@ class RecordSettings(BaseModel):
     compress: bool = True
     overwrite: bool = False
     background: bool = False
+    max_rows_per_file: Annotated[int, Field(ge=1)] | None = None
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    when_full: WhenFull = "stop"
 
     def writer_settings(self, metadata: CaptureMetadata) -> WriterSettings:
         """Return how the files are written, with this metadata of the capture as a whole."""
         mode: Mode = "packed" if self.mode == "packed" else "full"
-        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, mode)
+        limits = Limits(self.max_rows_per_file, self.max_bytes, self.when_full)
+        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, mode, limits)
 
     def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
         """Return who chose the actions of an agent."""
@@ -59,9 +69,15 @@ def read_settings(settings: dict[str, object]) -> RecordSettings:
     """Check keyword arguments.
 
     Raises:
-        CaptureError: an unknown setting, or a wrong value.
+        CaptureError: an unknown setting, a wrong value, or a limit in mode ``actions``.
     """
     try:
-        return RecordSettings.model_validate(settings)
+        found = RecordSettings.model_validate(settings)
     except ValidationError as error:
         raise CaptureError(f"settings of the recording: {first_problem(error)}") from error
+    if found.mode == "actions" and (found.max_rows_per_file or found.max_bytes):
+        raise CaptureError(
+            "settings of the recording: an action log has no limits; leave out max_rows_per_file "
+            "and max_bytes, or record in mode full or packed"
+        )
+    return found

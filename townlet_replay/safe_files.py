@@ -277,6 +277,13 @@ def append(path: Path, data: bytes, size: int) -> None:
         raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def remove_files(directory: Path, names: Iterable[str]) -> None:
+    """Remove files that nothing names any more; one that cannot be removed stays."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            (directory / name).unlink(missing_ok=True)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and removals in ``directory`` survive a power cut, where the system can."""
     if os.name != "posix":

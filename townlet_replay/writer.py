@@ -16,8 +16,9 @@ from typing import NamedTuple, Self
 
 from townlet_replay.digests import member_digests
 from townlet_replay.entries import JOURNAL_SUFFIX, JournalLine, ManifestEntry, entry_of
-from townlet_replay.errors import CaptureError, DiskError
+from townlet_replay.errors import CaptureError, CaptureFullError, DiskError
 from townlet_replay.leftovers import final_name, leftovers
+from townlet_replay.limits import Limits, without_oldest
 from townlet_replay.lock import WriterLock
 from townlet_replay.manifest import (
     MANIFEST_SUFFIX,
@@ -26,7 +27,7 @@ from townlet_replay.manifest import (
     load_manifest,
     summary_files,
 )
-from townlet_replay.safe_files import append, inside, sha256_of, write_files
+from townlet_replay.safe_files import append, inside, remove_files, sha256_of, write_files
 from townlet_replay.sample import ReplaySample, encode_sample, written_as
 from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics, write_document
 
@@ -45,6 +46,7 @@ class WriterSettings(NamedTuple):
     compress: bool = True
     overwrite: bool = False  # an older capture goes when the first new episode is complete
     mode: Mode = "full"
+    limits: Limits = Limits()
 
 
 class CaptureWriter:
@@ -69,6 +71,7 @@ class CaptureWriter:
         self._entries: list[ManifestEntry] = []
         self._metrics: dict[str, SampleMetrics] = {}
         self._written: dict[str, int] = {}  # samples per agent
+        self._sizes: dict[str, int] = {}  # bytes by name, of samples and sidecars
         prefix = self.settings.prefix
         if not _PREFIX.fullmatch(prefix):
             raise CaptureError(
@@ -128,13 +131,14 @@ class CaptureWriter:
         Raises:
             DiskError: the disk refuses, or another writer was faster. The episodes written before
                 are intact, and the manifest lists exactly those.
+            CaptureFullError: the capture has the size it may have.
             CaptureError: a sample without metrics, or too large.
         """
         files: dict[str, bytes] = {}
         entries: list[ManifestEntry] = []
         metrics: dict[str, SampleMetrics] = {}
         written = dict(self._written)
-        for sample in samples:
+        for sample in self.settings.limits.pieces(samples):
             agent = sample.meta.agent_id
             stem = f"{self.settings.prefix}_{agent_slug(agent)}_{written.get(agent, 0):03d}"
             written[agent] = written.get(agent, 0) + 1
@@ -144,17 +148,54 @@ class CaptureWriter:
             metrics[entry.sample] = summary
         if not entries:
             return
+        everything = {**self._metrics, **metrics}
+        kept = self._fitting([*self._entries, *entries], everything, files)
+        names = {name for entry in kept for name in (entry.sample, entry.meta)}
+        everything = {entry.sample: everything[entry.sample] for entry in kept}
         with self._lock.writing():
-            if self._manifest_is_due(len(self._entries) + len(entries)):
-                self._put(files, [*self._entries, *entries], {**self._metrics, **metrics})
+            if self._manifest_is_due(len(kept)):
+                self._put({n: files[n] for n in files if n in names}, kept, everything)
+                remove_files(self.directory, [n for n in self._sizes if n not in names])
             else:
                 count = len(self._entries)
                 line = JournalLine(after=count, samples=tuple(entries), metrics=metrics)
                 write_files(self.directory, files)
                 self._note(line.encode())
-        self._entries += entries
-        self._metrics.update(metrics)
+        self._sizes |= {name: len(content) for name, content in files.items()}
+        self._sizes = {name: size for name, size in self._sizes.items() if name in names}
+        self._entries = kept
+        self._metrics = everything
         self._written = written
+
+    def _fitting(
+        self,
+        entries: list[ManifestEntry],
+        metrics: dict[str, SampleMetrics],
+        files: dict[str, bytes],
+    ) -> list[ManifestEntry]:
+        """Return the entries that may be in the capture: all, or without the oldest episodes."""
+        limits = self.settings.limits
+        if limits.bytes is None:
+            return entries
+        sizes = self._sizes | {name: len(content) for name, content in files.items()}
+        while True:
+            kept = {entry.sample: metrics[entry.sample] for entry in entries}
+            summaries = summary_files(self.settings.prefix, self._manifest(entries), kept)
+            total = sum(map(len, summaries.values()))
+            total += sum(sizes[entry.sample] + sizes[entry.meta] for entry in entries)
+            if total <= limits.bytes:
+                return entries
+            fewer = without_oldest(entries)
+            if limits.when_full == "stop" or not fewer:
+                raise CaptureFullError(
+                    f"{self.manifest_path}: full: with the next episode it would have {total} "
+                    f"bytes, the limit is {limits.bytes} (max_bytes); what is in it "
+                    f"(episodes: {self.episodes}) is sound"
+                )
+            entries = fewer
+
+    def _manifest(self, entries: Sequence[ManifestEntry]) -> Manifest:
+        return Manifest(metadata=self.settings.metadata, samples=tuple(entries))
 
     def close(self) -> None:
         """Let other writers write this capture; a later episode takes the lock again.
@@ -186,8 +227,10 @@ class CaptureWriter:
         """Whether it is written with these many samples: always while it is short.
 
         Later only when it has grown by a quarter, so that in the long run an episode costs the
-        same whatever their number.
+        same whatever their number. Where bytes are counted there is no journal.
         """
+        if self.settings.limits.bytes is not None:
+            return True
         return samples <= SHORT or samples > self._in_manifest * 5 // 4
 
     def _note(self, line: bytes) -> None:
@@ -201,7 +244,7 @@ class CaptureWriter:
         metrics: Mapping[str, SampleMetrics],
     ) -> None:
         """Write samples, and the manifest with all entries."""
-        manifest = Manifest(metadata=self.settings.metadata, samples=tuple(entries))
+        manifest = self._manifest(entries)
         self._replace(files, summary_files(self.settings.prefix, manifest, metrics))
         if self._journal_size:  # the manifest has it all
             try:

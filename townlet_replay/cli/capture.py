@@ -37,6 +37,13 @@ def capture(
         bool, typer.Option("--logits/--no-logits", help="Keep a network's scores: most bytes.")
     ] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace a capture of the same prefix.")] = False,
+    max_rows_per_file: Annotated[
+        int | None, typer.Option(min=1, help="Write a longer life in pieces.")
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Of a capture.")] = None,
+    when_full: Annotated[
+        str, typer.Option(help="At --max-bytes: stop, or drop_oldest episodes.")
+    ] = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Record scenarios as replay samples: arrays, sidecars, a manifest and metrics.
@@ -59,6 +66,9 @@ def capture(
         mode=mode,
         compress=compress,
         overwrite=overwrite,
+        max_rows_per_file=max_rows_per_file,
+        max_bytes=max_bytes,
+        when_full=when_full,
         logits=logits,
     )
     changes: dict[str, Any] = {} if ticks is None else {"ticks": ticks}
