@@ -279,7 +279,7 @@ def test_settings_of_training(options, words, work):
         (("--policy", "needs_drivn"), ["unknown policy", "did you mean 'needs_driven'"]),
         (("--agent", "bobb"), ["unknown resident 'bobb'", "did you mean 'bob'"]),
         (("--prefix", "../x"), ["prefix '../x'"]),
-        (("--mode", "bogus"), ["mode", "'bogus'", "known: full, packed"]),
+        (("--mode", "bogus"), ["bogus", "actions, full, packed"]),
         (("--seed", 2**64), ["seed"]),
         (("--ticks", 10**9), ["ticks"]),
         (("--auto-seed-agents", 500), ["free cells"]),
