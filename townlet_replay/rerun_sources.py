@@ -146,6 +146,13 @@ def _captured_script(samples: list[ReplaySample], path: Path) -> Script:
         raise CaptureError(f"{where}: cut or merged from other captures; verify those")
     if origin.seed is None or (meta.schema_version == "1.0" and meta.episode_id > 0):
         raise CaptureError(f"{where}: the seed of this episode is not known, so it cannot be lived")
+    lives = [sample.meta.agent_id for sample in samples]
+    if len(set(lives)) != len(lives):
+        twice = next(agent for agent in lives if lives.count(agent) > 1)
+        raise CaptureError(
+            f"{where}: the life of {twice!r} is in pieces (max_rows_per_file), which are not put "
+            "together; record an action log instead"
+        )
     ticks = int(max(sample.ticks[-1] for sample in samples))
     actions: list[dict[str, Any]] = [{} for _ in range(ticks)]
     for sample in samples:

@@ -395,6 +395,13 @@ def test_rows_of_some_are_not_enough(tmp_path):
         verify(open_source(tmp_path))
 
 
+def test_lives_in_pieces_are_refused(tmp_path):
+    chosen = CaptureSettings(max_rows_per_file=6)
+    record_scenario(load_scenario(SCENARIO, {"ticks": 10}), tmp_path, chosen)
+    with pytest.raises(CaptureError, match="the life of 'anna' is in pieces"):
+        verify(open_source(tmp_path))
+
+
 def test_a_slice_of_a_capture_is_not_lived_again(recorded, tmp_path):
     from townlet_replay import slice_capture, write_capture
 
