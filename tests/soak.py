@@ -21,6 +21,7 @@ from pathlib import Path
 
 from capture_toys import Village, drive
 
+from townlet_replay import writer
 from townlet_replay.errors import CaptureError
 from townlet_replay.leftovers import capture_leftovers, final_name, names_in
 from townlet_replay.manifest import MANIFEST_SUFFIX, METRICS_SUFFIX, load_capture
@@ -79,6 +80,7 @@ def watch_disk(call, torn):
 
 def child(out, kind, call, torn, pipe):
     """Record until killed; never returns."""
+    writer.SHORT = 9  # so that some episodes are only in the journal
     try:
         watch_disk(call, torn)
         record(out, kind, lambda count: os.write(pipe, bytes([count])))

@@ -38,6 +38,7 @@ MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
 LOG_SUFFIX = "_actions.json"  # of an action log
 MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_SIDECAR_BYTES = 4 * 2**20
 
 Watch = Callable[[int], None]
 """Called with 1 after every sample."""
@@ -156,7 +157,7 @@ class Capture:
         """
         entry = self.manifest.samples[index]
         path = inside(self.directory, entry.meta)
-        data = read_bytes(path, MAX_DOCUMENT_BYTES)
+        data = read_bytes(path, MAX_SIDECAR_BYTES)
         self._check(data, path, entry.meta_sha256)
         meta = read_document(SampleMeta, data, str(path))
         found = (meta.agent_id, meta.episode_id, meta.timesteps)

@@ -19,7 +19,7 @@ from townlet_replay.lock import WriterLock
 from townlet_replay.manifest import (
     LOG_SUFFIX,
     MANIFEST_SUFFIX,
-    MAX_DOCUMENT_BYTES,
+    MAX_SIDECAR_BYTES,
     METRICS_SUFFIX,
     Capture,
     Damage,
@@ -119,7 +119,7 @@ def _prefixes_of_sidecars(directory: Path, names: list[str]) -> set[str]:
 def _meta(path: Path) -> SampleMeta:
     if not path.name.endswith((".json", f".json{TEMPORARY_SUFFIX}")):
         raise CaptureError(f"{path}: not a sidecar")
-    return read_document(SampleMeta, read_bytes(path, MAX_DOCUMENT_BYTES), str(path))
+    return read_document(SampleMeta, read_bytes(path, MAX_SIDECAR_BYTES), str(path))
 
 
 class _Rescue:
@@ -231,7 +231,7 @@ class _Rescue:
 
     def _whole(self, stem: str) -> _Found:
         sidecar, arrays = (self.directory / f"{stem}.{end}" for end in ("json", "npz"))
-        words = read_bytes(sidecar, MAX_DOCUMENT_BYTES)
+        words = read_bytes(sidecar, MAX_SIDECAR_BYTES)
         meta, data = read_document(SampleMeta, words, str(sidecar)), read_bytes(arrays)
         if sha256_of(data) != meta.digests.get("npz"):
             raise CaptureError(f"{arrays}: not as {sidecar.name} says: cut off, or altered")

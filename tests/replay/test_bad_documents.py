@@ -2,40 +2,15 @@
 
 import json
 import os
-import pickle
 
 import pytest
 from forged_captures import MANIFEST, METRICS, NPZ, SIDECAR, load_all, read_json, replace_files
+from hostile_captures import JSON_FILES, PATHS
 
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import load_capture
 from townlet_replay.safe_files import check_json, inside, read_bytes
-
-JSON_FILES = {
-    "empty": b"",
-    "no json": b"hello",
-    "cut": b'{"schema_version": "1.0"',
-    "a list": b"[]",
-    "a number": b"1",
-    "NaN": b'{"schema_version": "1.0", "x": NaN}',
-    "Infinity": b'{"schema_version": "1.0", "x": -Infinity}',
-    "a double too large": b'{"schema_version": "1.0", "x": 1e999}',
-    "an integer too large": b'{"schema_version": "1.0", "x": 9223372036854775808}',
-    "5000 digits": b'{"schema_version": "1.0", "x": ' + b"9" * 5000 + b"}",
-    "a key twice": b'{"schema_version": "1.0", "schema_version": "1.0"}',
-    "a deep key twice": b'{"schema_version": "1.0", "x": [{"a": 1, "a": 2}]}',
-    "100000 brackets": b"[" * 100_000,
-    "65 objects": b'{"a":' * 65 + b"1" + b"}" * 65,
-    "not UTF-8": b'{"schema_version": "\xff"}',
-    "UTF-16": '{"schema_version": "1.0"}'.encode("utf-16"),
-    "a byte order mark": b'\xef\xbb\xbf{"schema_version": "1.0"}',
-    "a version of the future": b'{"schema_version": "2.0"}',
-    "a version that is a number": b'{"schema_version": 1.0}',
-    "no version": b"{}",
-    "no fields": b'{"schema_version": "1.0"}',
-    "pickle": pickle.dumps({"schema_version": "1.0"}),
-}
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIDECAR, METRICS])
@@ -136,31 +111,6 @@ def test_a_manifest_of_nothing_or_of_the_same_twice(capture):
     (capture / MANIFEST).write_text(json.dumps({**manifest, "samples": []}))
     with pytest.raises(CaptureError, match="lists no samples"):
         load_capture(capture)
-
-
-PATHS = [
-    "../capture/" + NPZ,
-    "../../etc/passwd",
-    "/etc/passwd",
-    "//etc/passwd",
-    "a/../../" + NPZ,
-    "./" + NPZ,
-    "..",
-    ".",
-    "",
-    "C:\\" + NPZ,
-    "..\\" + NPZ,
-    "~/" + NPZ,
-    "a//b",
-    NPZ + "/",
-    NPZ + "\0",
-    NPZ + "\n",
-    "é.npz",
-    "a b.npz",
-    "x" * 300,
-    "$HOME",
-    "file:///etc/passwd",
-]
 
 
 @pytest.mark.parametrize("path", PATHS)

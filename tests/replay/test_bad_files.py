@@ -3,9 +3,6 @@
 Every case must end in a CaptureError that names the file, fast and without unpacking anything big.
 """
 
-import io
-import os
-import pickle
 import resource
 import struct
 import zipfile
@@ -13,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from forged_captures import NPZ, load_all, replace_files
+from hostile_captures import GOOD, NPZ_FILES, archive, npy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,109 +19,8 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.npz import decode_npz, encode_npz
 
 
-def npy(array=None, *, header=None, body=None, version=b"\x01\x00"):
-    """An .npy file, with any part of it forged."""
-    if header is None:
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, array, allow_pickle=False)
-        return buffer.getvalue()
-    text = header.encode().ljust(117) + b"\n"
-    width = "<H" if version == b"\x01\x00" else "<I"
-    return b"\x93NUMPY" + version + struct.pack(width, len(text)) + text + (body or b"")
-
-
-def archive(members, **options):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", **options) as file:
-        for name, content in members:
-            file.writestr(name, content)
-    return buffer.getvalue()
-
-
 def test_the_sound_capture_loads(capture):
     assert load_all(capture) == [5, 5]
-
-
-class Bomb:
-    def __reduce__(self):
-        return os.mkdir, ("it-ran",)
-
-
-OBJECT = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
-
-
-F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }"
-
-
-GOOD = ("rewards.npy", npy(np.zeros(3, np.float32)))
-
-
-NPZ_FILES = {
-    "empty": b"",
-    "no zip": b"PK but not really" * 9,
-    "text": b"{}",
-    "a bare npy": npy(np.zeros(3)),
-    # As NumPy writes an array of objects: the header, then a pickle.
-    "pickled object": archive([("rewards.npy", npy(header=OBJECT, body=pickle.dumps(Bomb())))]),
-    "a pickle as a member": archive([("rewards.npy", pickle.dumps(Bomb()))]),
-    "strings": archive([("rewards.npy", npy(np.array(["a"])))]),
-    "bytes": archive([("rewards.npy", npy(np.array([b"a"])))]),
-    "dates": archive([("rewards.npy", npy(np.array(["2020-01-01"], "M8[D]")))]),
-    "records": archive([("rewards.npy", npy(np.zeros(2, [("a", "f4")])))]),
-    "complex": archive([("rewards.npy", npy(np.zeros(2, complex)))]),
-    "long doubles": archive([("rewards.npy", npy(np.zeros(2, np.longdouble)))]),
-    "no such float": archive(
-        [("rewards.npy", npy(header=F4.replace("<f4", "<f3"), body=b"\0" * 9))]
-    ),
-    "too short": archive([("rewards.npy", npy(header=F4, body=b"\0" * 11))]),
-    "too long": archive([("rewards.npy", npy(header=F4, body=b"\0" * 13))]),
-    "two gigabytes in 64 bytes": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(500000000,)"), body=b"\0" * 64))]
-    ),
-    "four terabytes": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(1000000000000,)"), body=b"\0" * 64))]
-    ),
-    "a shape beyond all integers": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(" + "9" * 25 + ",)"), body=b""))]
-    ),
-    "a product beyond 64 bits": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(99999999999999, 99999999999999)")))]
-    ),
-    "a negative shape": archive([("rewards.npy", npy(header=F4.replace("3", "-3"), body=b""))]),
-    "a boolean in the shape": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(True, 3)"), body=b"\0" * 12))]
-    ),
-    "nine dimensions": archive(
-        [("rewards.npy", npy(header=F4.replace("(3,)", "(" + "1," * 9 + ")"), body=b"\0" * 4))]
-    ),
-    "code in the header": archive(
-        [("rewards.npy", npy(header="__import__('os').mkdir('it-ran')"))]
-    ),
-    "a deep header": archive([("rewards.npy", npy(header="(" * 5000))]),
-    "a long header": archive(
-        [("rewards.npy", npy(header=F4 + " " * 70_000, body=b"\0" * 12, version=b"\x02\x00"))]
-    ),
-    "a keyword too many": archive(
-        [("rewards.npy", npy(header=F4.replace("}", "'x': 1}"), body=b"\0" * 12))]
-    ),
-    "a version of the future": archive(
-        [("rewards.npy", npy(header=F4, body=b"\0" * 12, version=b"\x03\x00"))]
-    ),
-    "a cut header": archive([("rewards.npy", b"\x93NUMPY\x01\x00\xff\xff{")]),
-    "a cut magic": archive([("rewards.npy", b"\x93NUM")]),
-    "booleans of seven": archive(
-        [("rewards.npy", npy(header=F4.replace("<f4", "|b1"), body=b"\0\x07\0"))]
-    ),
-    "a path": archive([GOOD, ("../../evil.npy", GOOD[1])]),
-    "an absolute path": archive([("/etc/evil.npy", GOOD[1])]),
-    "a directory": archive([("a/b.npy", GOOD[1])]),
-    "a backslash": archive([("..\\evil.npy", GOOD[1])]),
-    "no array": archive([GOOD, ("run.sh", b"rm -rf")]),
-    "no name": archive([(".npy", GOOD[1])]),
-    "a thousand members": archive([(f"a{i}.npy", GOOD[1]) for i in range(1000)]),
-    "packed by bzip2": archive([GOOD], compression=zipfile.ZIP_BZIP2),
-    "packed by lzma": archive([GOOD], compression=zipfile.ZIP_LZMA),
-}
 
 
 def forged(sound, change):
