@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -207,14 +208,10 @@ class RecordBatch:
         Raises:
             CaptureError: it cannot be written; the towns are closed all the same.
         """
-        try:
+        with ExitStack() as at_last:  # each of them, whatever the others raise
+            for step in (self.towns.close, self.writer.close, self._thread.flush):
+                at_last.callback(step)
             self.seal()
-        finally:
-            try:
-                self._thread.flush()
-            finally:
-                self.writer.close()
-                self.towns.close()
 
     def __enter__(self) -> Self:
         """Return the recorder itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -260,14 +261,10 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         Raises:
             CaptureError: it cannot be written; the environment is closed all the same.
         """
-        try:
+        with ExitStack() as at_last:  # each of them, whatever the others raise
+            for step in (self.env.close, self.writer.close, self.flush):
+                at_last.callback(step)
             self.seal()
-        finally:
-            try:
-                self.flush()
-            finally:
-                self.writer.close()
-                self.env.close()
 
     def __enter__(self) -> Self:
         """Return the wrapper itself."""

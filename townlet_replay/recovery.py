@@ -158,10 +158,19 @@ class _Rescue:
         )
 
     def _finish(self) -> bool:
-        """Put a manifest in force that only waited for its name; tell whether there was one."""
+        """Put a manifest in force that only waited for its name; tell whether there was one.
+
+        One that lacks something of the manifest in force stays out: it is older, or of a capture
+        that was to replace this one and has not begun to.
+        """
         waiting = self._temporary(self.manifest_path.name)
+        replacing = not self.manifest_path.exists()
         try:
             manifest = load_manifest(waiting)
+            if not replacing and not {*load_manifest(self.manifest_path).samples} <= {
+                *manifest.samples
+            }:
+                return False
             moves = [
                 self._move(name, sha256) for e in manifest.samples for name, sha256 in _sums(e)
             ]
@@ -173,7 +182,7 @@ class _Rescue:
                     source.replace(target)
             waiting.replace(self.manifest_path)
             named = {self.manifest_path.name, *(target.name for _, target in moves)}
-            for name in leftovers(self.directory, self.prefix, named):
+            for name in leftovers(self.directory, self.prefix, named) if replacing else ():
                 (self.directory / name).unlink()  # of the capture that was being replaced
         except OSError as error:
             raise DiskError(f"{self.directory}: cannot be written ({error.strerror})") from error
@@ -257,8 +266,9 @@ class _Rescue:
                 return False
         metrics = {sample.entry.sample: sample.metrics for sample in samples}
         files = summary_files(self.prefix, manifest, metrics)
-        write_files(self.directory, files, [n for n in temporary if final_name(n) not in files])
-        self.journal_path.unlink(missing_ok=True)  # the manifest has all of it
+        # The journal goes first: it would not follow a manifest that lacks what is lost.
+        gone = [name for name in temporary if final_name(name) not in files]
+        write_files(self.directory, files, [*gone, self.journal_path.name])
         return True
 
 

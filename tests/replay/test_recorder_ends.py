@@ -154,3 +154,16 @@ def test_episodes_are_written_in_the_background_on_request(tmp_path):
         sorted((tmp_path / "thread").iterdir()), sorted((tmp_path / "plain").iterdir()), strict=True
     ):
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_closing_closes_the_environment_whatever_the_disk_says(tmp_path, monkeypatch):
+    town = Village()
+    env = RecordReplay(town, tmp_path)
+
+    def full():
+        raise DiskError("disk full")
+
+    monkeypatch.setattr(env.writer, "close", full)
+    with pytest.raises(DiskError, match="disk full"):
+        env.close()
+    assert town.closed

@@ -277,3 +277,28 @@ def test_a_waiting_manifest_that_lies_is_not_put_in_force(capture, sound, name):
     assert (done.changed, done.lost) == (True, ())
     assert files(capture) == files(sound)
     assert (capture.parent / "precious.npz").read_bytes() == b"mine"
+
+
+def test_a_waiting_manifest_that_is_older_is_not_put_in_force(tmp_path):
+    """A disk that failed while a manifest was written may have kept it, and gone on afterwards."""
+    write(tmp_path / "one", episodes=1)
+    write(tmp_path / "c")
+    before = files(tmp_path / "c")
+    (tmp_path / "c" / f".{MANIFEST}.tmp").write_bytes((tmp_path / "one" / MANIFEST).read_bytes())
+    recover_capture(tmp_path / "c")
+    assert files(tmp_path / "c") == before
+
+
+@pytest.mark.parametrize("lost", [f"{ANNA}.npz", "rollout_sample_ben_002.npz"])
+def test_a_capture_whose_manifest_has_a_journal(tmp_path, monkeypatch, lost):
+    monkeypatch.setattr("townlet_replay.writer.SHORT", 2)
+    monkeypatch.setattr("townlet_replay.writer.CaptureWriter.close", lambda writer: None)
+    write(tmp_path, episodes=5)  # and never closed
+    assert list(tmp_path.glob("*_journal.ndjson"))
+    whole = samples_of(tmp_path)
+    (tmp_path / lost).unlink()
+    done = recover_capture(tmp_path)
+    assert [damage.file for damage in done.lost] == [lost]
+    assert len(samples_of(tmp_path)) == len(whole) - 1
+    assert not list(tmp_path.glob("*_journal.ndjson"))
+    assert townlet("captures", "validate", tmp_path).code == 0
