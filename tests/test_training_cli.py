@@ -53,7 +53,7 @@ def test_a_capture_is_summed_up_and_validated(root):
     assert sound.code == 0
     assert sound.out.endswith("4 samples, 240 rows, sound\n")
     report = townlet("captures", "validate", root / "script", "--json").json
-    assert report == {"ok": True, "samples": 4, "rows": 240}
+    assert report == {"ok": True, "samples": 4, "rows": 240, "damaged": [], "leftovers": []}
 
 
 MODES = {
@@ -226,20 +226,20 @@ def _ctrl_c_is_heard():
     signal.signal(signal.SIGINT, before)
 
 
-def interrupting(original, at):
+def interrupting(original, at, times=1):
     """The function, with Ctrl-C pressed inside its call number ``at``."""
     calls = []
 
     def pressed(*arguments, **settings):
         calls.append(1)
-        if len(calls) == at:
+        for _ in range(times if len(calls) == at else 0):
             signal.raise_signal(signal.SIGINT)
         return original(*arguments, **settings)
 
     return pressed
 
 
-def test_ctrl_c_keeps_what_was_learnt(root, tmp_path, monkeypatch):
+def test_ctrl_c_finishes_the_update_and_keeps_what_was_learnt(root, tmp_path, monkeypatch):
     monkeypatch.setattr(compute_module, "ppo_update", interrupting(compute_module.ppo_update, at=3))
     log, weights = tmp_path / "ppo.jsonl", tmp_path / "net.json"
     data = ("--mode", "replay", "--capture-dir", root / "policy", "--epochs", 9)
@@ -247,10 +247,10 @@ def test_ctrl_c_keeps_what_was_learnt(root, tmp_path, monkeypatch):
     assert ran.code == 130
     assert "Traceback" not in ran.err
     assert "interrupted" in ran.err
-    assert [record.epoch for record in read_log(log)] == [1, 2]
+    assert [record.epoch for record in read_log(log)] == [1, 2, 3]
     assert validate_log(log).problems == ()
     saved = load_checkpoint(weights)
-    assert saved.header.counters["epoch"] == 2
+    assert saved.header.counters["epoch"] == 3
     monkeypatch.undo()
     scores = townlet("evaluate", weights, "--seeds", 1, "--json")
     assert scores.code == 0
@@ -270,8 +270,9 @@ def test_ctrl_c_keeps_the_zip_of_stable_baselines3(root, tmp_path, monkeypatch):
     assert load_model(weights).num_timesteps == 3 * 240
 
 
-def test_ctrl_c_before_anything_was_learnt_leaves_nothing(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(compute_module, "ppo_update", interrupting(compute_module.ppo_update, at=1))
+def test_ctrl_c_twice_stops_at_once_and_leaves_nothing_half_learnt(root, tmp_path, monkeypatch):
+    pressed = interrupting(compute_module.ppo_update, at=1, times=2)
+    monkeypatch.setattr(compute_module, "ppo_update", pressed)
     data = ("--mode", "replay", "--capture-dir", root / "policy")
     log, weights = tmp_path / "log" / "ppo.jsonl", tmp_path / "net.json"
     ran = townlet("train", SCENARIO, *data, "--ppo-log", log, "--checkpoint", weights)
