@@ -8,7 +8,7 @@ KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-main test-bounds test-python check bench learn format clean
+.PHONY: demo test test-main test-bounds test-python check bench learn soak format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo

@@ -148,24 +148,52 @@ class CaptureWriter:
             metrics[entry.sample] = summary
         if not entries:
             return
+        if self.settings.limits.bytes is None:
+            self._add(files, entries, metrics)
+        else:
+            self._add_what_fits(files, entries, metrics)
+        self._written = written
+
+    def _add(
+        self,
+        files: dict[str, bytes],
+        entries: list[ManifestEntry],
+        metrics: dict[str, SampleMetrics],
+    ) -> None:
+        """Add an episode; most of the time the cost does not depend on how many there are."""
+        count = len(self._entries)
+        if self._manifest_is_due(count + len(entries)):
+            everything = [*self._entries, *entries]
+            summaries = self._summaries(everything, {**self._metrics, **metrics})
+            with self._lock.writing():
+                self._put(files, summaries, len(everything))
+        else:
+            line = JournalLine(after=count, samples=tuple(entries), metrics=metrics).encode()
+            with self._lock.writing():
+                write_files(self.directory, files)
+                self._note(line)
+        self._entries += entries
+        self._metrics.update(metrics)
+
+    def _add_what_fits(
+        self,
+        files: dict[str, bytes],
+        entries: list[ManifestEntry],
+        metrics: dict[str, SampleMetrics],
+    ) -> None:
+        """Add an episode to a capture of limited size, in place of the oldest ones if need be."""
         everything = {**self._metrics, **metrics}
         kept = self._fitting([*self._entries, *entries], everything, files)
         names = {name for entry in kept for name in (entry.sample, entry.meta)}
         everything = {entry.sample: everything[entry.sample] for entry in kept}
+        summaries = self._summaries(kept, everything)
         with self._lock.writing():
-            if self._manifest_is_due(len(kept)):
-                self._put({n: files[n] for n in files if n in names}, kept, everything)
-                remove_files(self.directory, [n for n in self._sizes if n not in names])
-            else:
-                count = len(self._entries)
-                line = JournalLine(after=count, samples=tuple(entries), metrics=metrics)
-                write_files(self.directory, files)
-                self._note(line.encode())
+            self._put({n: files[n] for n in files if n in names}, summaries, len(kept))
+            remove_files(self.directory, [n for n in self._sizes if n not in names])
         self._sizes |= {name: len(content) for name, content in files.items()}
         self._sizes = {name: size for name, size in self._sizes.items() if name in names}
         self._entries = kept
         self._metrics = everything
-        self._written = written
 
     def _fitting(
         self,
@@ -180,7 +208,7 @@ class CaptureWriter:
         sizes = self._sizes | {name: len(content) for name, content in files.items()}
         while True:
             kept = {entry.sample: metrics[entry.sample] for entry in entries}
-            summaries = summary_files(self.settings.prefix, self._manifest(entries), kept)
+            summaries = self._summaries(entries, kept)
             total = sum(map(len, summaries.values()))
             total += sum(sizes[entry.sample] + sizes[entry.meta] for entry in entries)
             if total <= limits.bytes:
@@ -194,8 +222,11 @@ class CaptureWriter:
                 )
             entries = fewer
 
-    def _manifest(self, entries: Sequence[ManifestEntry]) -> Manifest:
-        return Manifest(metadata=self.settings.metadata, samples=tuple(entries))
+    def _summaries(
+        self, entries: Sequence[ManifestEntry], metrics: Mapping[str, SampleMetrics]
+    ) -> dict[str, bytes]:
+        manifest = Manifest(metadata=self.settings.metadata, samples=tuple(entries))
+        return summary_files(self.settings.prefix, manifest, metrics)
 
     def close(self) -> None:
         """Let other writers write this capture; a later episode takes the lock again.
@@ -205,8 +236,9 @@ class CaptureWriter:
         """
         try:
             if self._journal_size:
+                summaries = self._summaries(self._entries, self._metrics)
                 with self._lock.writing():
-                    self._put({}, self._entries, self._metrics)
+                    self._put({}, summaries, len(self._entries))
         finally:
             self._lock.release()
 
@@ -229,23 +261,15 @@ class CaptureWriter:
         Later only when it has grown by a quarter, so that in the long run an episode costs the
         same whatever their number. Where bytes are counted there is no journal.
         """
-        if self.settings.limits.bytes is not None:
-            return True
         return samples <= SHORT or samples > self._in_manifest * 5 // 4
 
     def _note(self, line: bytes) -> None:
         append(self._journal_path, line, self._journal_size)
         self._journal_size += len(line)
 
-    def _put(
-        self,
-        files: dict[str, bytes],
-        entries: Sequence[ManifestEntry],
-        metrics: Mapping[str, SampleMetrics],
-    ) -> None:
-        """Write samples, and the manifest with all entries."""
-        manifest = self._manifest(entries)
-        self._replace(files, summary_files(self.settings.prefix, manifest, metrics))
+    def _put(self, files: dict[str, bytes], summaries: dict[str, bytes], count: int) -> None:
+        """Write samples, and the manifest with all ``count`` entries."""
+        self._replace(files, summaries)
         if self._journal_size:  # the manifest has it all
             try:
                 self._journal_path.unlink(missing_ok=True)
@@ -253,7 +277,7 @@ class CaptureWriter:
                 raise DiskError(
                     f"{self._journal_path}: cannot be removed ({error.strerror})"
                 ) from error
-        self._journal_size, self._in_manifest = 0, len(entries)
+        self._journal_size, self._in_manifest = 0, count
 
     def _replace(self, files: dict[str, bytes], summaries: dict[str, bytes]) -> None:
         if self._begun:
