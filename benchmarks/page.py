@@ -146,7 +146,7 @@ def _plots(document: Mapping[str, Any]) -> str:
 
 
 def _missing(document: Mapping[str, Any]) -> str:
-    rows = [[row["what"], row["why"]] for row in (*document["missing"], *document["failed"])]
+    rows = [[row["what"], row["why"]] for row in document["missing"]]
     return table(["not run", "why"], rows) if rows else ""
 
 

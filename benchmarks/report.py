@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,7 +80,6 @@ class Report:
             "figures": {},
             "points": [],
             "missing": [],
-            "failed": [],
             "complete": False,
         }
 
@@ -127,17 +126,6 @@ class Report:
         """Say what could not be measured."""
         self.document["missing"].append({"what": what, "why": why})
         self.write()
-
-    def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """Measure something whose failure must not take the rest along."""
-        try:
-            measure()
-        except Exception as error:  # noqa: BLE001
-            self.document["failed"].append(
-                {"what": what, "why": f"{type(error).__name__}: {error}"}
-            )
-            self.console.print(f"[red]{what} failed[/red]: {error}", highlight=False)
-            self.write()
 
     def finish(self) -> None:
         """Mark the report as complete."""

@@ -86,7 +86,7 @@ def show(console: Console, group: str, path: Path, before: dict[str, dict[str, A
         console.print(table)
     for name, figure in document["figures"].items():
         console.print(f"{name}: {figure['value']:,.2f} {figure['unit']}", highlight=False)
-    for row in (*document["missing"], *document["failed"]):
+    for row in document["missing"]:
         console.print(f"[yellow]{row['what']}[/yellow]: {row['why']}", highlight=False)
     console.print(f"{group}: {document.get('took_seconds', '?')} s, kept in {path}\n")
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from cli_runs import refusal, townlet
 from forged_captures import read_json
-from town_captures import digests, policy_capture, script_capture, tiny_checkpoint, tiny_network
+from town_captures import digests, policy_capture, script_capture, tiny_network
 
 from townlet_env.config.load import configs_dir
 from townlet_replay.safe_files import sha256_of
@@ -18,11 +18,10 @@ SCENARIO = "kitchen_breakfast"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A capture of a network with masks, one of a script, and a checkpoint of another network."""
+    """A capture of a network with masks, and one of a script."""
     root = tmp_path_factory.mktemp("sound")
     policy_capture(SCENARIO, root / "policy", tiny_network(SCENARIO), ticks=30)
     script_capture(SCENARIO, root / "script")
-    tiny_checkpoint(root / "tiny.json", SCENARIO)
     return root
 
 
@@ -308,60 +307,6 @@ def test_a_log_that_is_something_else(work):
     assert "notes.txt" in sentence
     assert path.read_text() == "dear diary\n"
     assert list(work.iterdir()) == [path]
-
-
-# --- checkpoints ---
-
-
-def test_a_checkpoint_of_another_network(sound, work):
-    sentence = train_refusal("--resume", sound / "tiny.json")
-    assert sentence.endswith("is of another network: map_width: expected 64, found 16")
-    assert list(work.iterdir()) == []
-
-
-def edited(sound, work, change):
-    for path in sound.glob("tiny*"):
-        shutil.copy(path, work)
-    path = work / "tiny.json"
-    header = json.loads(path.read_text())
-    change(header)
-    path.write_text(json.dumps(header))
-    return path
-
-
-def test_a_checkpoint_of_another_vocabulary(sound, work):
-    def rename(header):
-        header["observation"]["action_lookup"]["1"] = "fly:north"
-
-    path = edited(sound, work, rename)
-    for sentence in (
-        refusal("capture", SCENARIO, "-o", "out", "--checkpoint", path),
-        refusal("evaluate", path, "--scenario", SCENARIO),
-    ):
-        assert "action 1: expected 'move:north', found 'fly:north'" in sentence
-    assert not (work / "out").exists()
-
-
-def test_damaged_checkpoints(sound, work):
-    path = edited(sound, work, lambda header: None)
-    (weights,) = work.glob("*.safetensors")
-    weights.write_bytes(weights.read_bytes()[:-7] + b"garbage")
-    sentence = refusal("evaluate", path)
-    assert "altered or damaged" in sentence
-    weights.unlink()
-    assert weights.name in refusal("evaluate", path)
-    path.write_text("{}")
-    assert "schema_version" in refusal("evaluate", path)
-    (work / "model.zip").write_text("no zip")
-    assert "model.zip" in refusal("evaluate", "model.zip", "--scenario", SCENARIO)
-    assert "found no file" in refusal("evaluate", "nowhere.zip", "--scenario", SCENARIO)
-
-
-def test_a_network_and_a_script_at_once(sound, work):
-    options = ("--checkpoint", sound / "tiny.json", "--policy", "random")
-    sentence = refusal("capture", SCENARIO, "-o", "out", *options)
-    assert sentence.startswith("expected a checkpoint or a script, found both")
-    assert list(work.iterdir()) == []
 
 
 # --- the rest ---

@@ -166,7 +166,7 @@ def share_of_town(report: Report) -> None:
 def measure(report: Report) -> None:
     """``shared_flat``: 64 worlds of 4 residents, 64 ticks a rollout, 4 epochs of 2,048 rows."""
     runners = [learner for threads in THREADS for learner in learners(threads)]
-    report.attempt(USUAL, lambda: runners.append(Learner(USUAL, 2, *usual_way(2))))
+    runners.append(Learner(USUAL, 2, *usual_way(2)))
     arms = [Arm(runner.arm_name, play_of(runner)) for runner in runners]
     rates = report.take_turns(arms, "learners")
     chosen = best(runners, rates)
@@ -180,4 +180,4 @@ def measure(report: Report) -> None:
             about = {"ours": name, "peer": peer, "unit": "agent steps"}
             about["threads"] = f"{chosen[name].threads} / {chosen[peer].threads}"
             report.document["comparisons"].append({**about, **row})
-    report.attempt("share of the town", lambda: share_of_town(report))
+    share_of_town(report)

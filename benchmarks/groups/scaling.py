@@ -70,4 +70,4 @@ def by_scenario(report: Report) -> None:
 def measure(report: Report) -> None:
     """Take the curves one after the other."""
     for part in (by_worlds, by_residents, by_scenario):
-        report.attempt(part.__name__, lambda part=part: part(report))
+        part(report)

@@ -62,7 +62,7 @@ def memory(report: Report) -> None:
 
 def measure(report: Report) -> None:
     """Weigh; compile into an empty cache; start warm, and start Python alone beside it."""
-    report.attempt("memory", lambda: memory(report))
+    memory(report)
     rounds = range(report.effort.rounds)
     with tempfile.TemporaryDirectory() as cache:
         keep(report, "cold first step", [seconds_of(FIRST_STEP, cache)])
