@@ -15,7 +15,7 @@ from townlet_replay.compare.exam import Examiner, agreement
 from townlet_replay.compare.report import escaped, markdown, summary_table, write_report
 from townlet_replay.compare.results import ARMS, Arm, CompareSettings, Point, Run, compare_settings
 from townlet_replay.compare.run import compare, examinations, read_results
-from townlet_replay.compare.statistics import Scale, final_spread, scale_of
+from townlet_replay.compare.scores import Scale, final_spread, scale_of
 from townlet_replay.errors import CaptureError, TrainingError
 from townlet_replay.evaluation import evaluate, network_actor, sb3_actor
 from townlet_replay.training.config import load_train_config

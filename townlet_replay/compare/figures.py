@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from townlet_replay.compare.results import REFERENCES, Arm, ArmName, Comparison, Point
-from townlet_replay.compare.statistics import final_spread, score, spread_of
+from townlet_replay.compare.scores import final_spread, score, spread_of
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers differ as well.
 _COLOURS: dict[ArmName, str] = {

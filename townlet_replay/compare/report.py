@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_replay.compare.results import REFERENCES, Arm, Comparison, Run
-from townlet_replay.compare.statistics import (
+from townlet_replay.compare.scores import (
     Scale,
     Spread,
     final_spread,

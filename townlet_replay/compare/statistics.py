@@ -1,67 +1,186 @@
-"""Means over training seeds, and scores between chance and script.
+"""Estimates over runs, with intervals that hold for few of them.
 
-The unit of replication is the training seed: episodes of one trained policy shrink only that
-policy's own error (Agarwal et al. 2021; Gorsane et al. 2022). So the scores of a policy are
-averaged first, and what is shown is the mean of these averages with the lowest and the highest.
+Scores are arrays (n, m): n runs (training seeds) on each of m tasks (scenarios); runs are
+independent, of each other and between tasks. Point estimates are those of Agarwal et al. (2021,
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice"). Their percentile intervals
+are far too narrow for three to five runs; the ones here are widened as said at each function, and
+tests measure how often they hold the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from townlet_replay.compare.results import Arm, Comparison, Point
+from townlet_replay.compare.student import t_quantile
+from townlet_replay.errors import TrainingError
 
-# Below this distance of script and chance a share of it says nothing.
-_SMALLEST_GAP = 1e-6
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+"""(..., k) -> (...): a figure of k pooled scores."""
 
-
-class Spread(NamedTuple):
-    """Scores of one arm: one number per training seed, and what they come to."""
-
-    of_seeds: tuple[float, ...]
-    mean: float
-    lowest: float
-    highest: float
+RESAMPLES = 2_000
+LEVEL = 0.95
 
 
-class Scale(NamedTuple):
-    """Scores that count as 0 and 1."""
+class Estimate(NamedTuple):
+    """A figure with an interval; None: too few runs to say."""
 
-    random: float
-    script: float
-
-    def normalised(self, score: float) -> float:
-        """Return ``(score - random) / (script - random)``."""
-        return (score - self.random) / (self.script - self.random)
+    value: float
+    low: float | None
+    high: float | None
 
 
-def score(point: Point, *, greedy: bool) -> float | None:
-    """Return the mean score of a policy; None if it does not act in this way."""
-    scores = point.greedy if greedy else point.sampled
-    return None if scores is None else float(np.mean(scores))
+class Profile(NamedTuple):
+    """Shares of runs above thresholds, (K,) each."""
+
+    thresholds: Floats
+    shares: Floats
+    low: Floats
+    high: Floats
 
 
-def final_spread(arm: Arm, *, greedy: bool) -> Spread | None:
-    """Return the final scores of an arm over its training seeds; None if there are none."""
-    return spread_of([score(point, greedy=greedy) for point in arm.finals])
+def interquartile_mean(scores: Floats) -> Floats:
+    """Return the mean without the lowest and the highest quarter, over the last axis.
+
+    A quarter is rounded down to whole scores, as in Agarwal et al. (2021): up to three scores it is
+    the plain mean.
+    """
+    count = scores.shape[-1]
+    cut = count // 4
+    middle: Floats = np.sort(scores, axis=-1)[..., cut : count - cut].mean(axis=-1)
+    return middle
 
 
-def spread_of(scores: Sequence[float | None]) -> Spread | None:
-    """Return mean, lowest and highest of the scores that are there; None if none is."""
-    known = tuple(value for value in scores if value is not None)
-    if not known:
-        return None
-    return Spread(known, float(np.mean(known)), min(known), max(known))
+def resampled(scores: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
+    """Return stratified resamples (R, n x m): runs are drawn with replacement within each task.
+
+    Source: Efron (1979); stratified as in Agarwal et al. (2021, section 4.2).
+    """
+    runs, tasks = scores.shape
+    drawn = rng.integers(0, runs, (resamples, runs, tasks))
+    return scores[drawn, np.arange(tasks)].reshape(resamples, -1)
 
 
-def scale_of(comparison: Comparison) -> Scale | None:
-    """Return what counts as 0 and 1; None without both references, or if they score alike."""
-    references = [comparison.arm("random"), comparison.arm("script")]
-    spreads = [final_spread(arm, greedy=False) for arm in references if arm is not None]
-    if len(spreads) != 2 or spreads[0] is None or spreads[1] is None:
-        return None
-    scale = Scale(spreads[0].mean, spreads[1].mean)
-    return scale if abs(scale.script - scale.random) > _SMALLEST_GAP else None
+def bootstrap_interval(
+    scores: ArrayLike,
+    rng: np.random.Generator,
+    statistic: Statistic = interquartile_mean,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Return a figure of pooled scores with an interval.
+
+    The interval is ``value +- t s sqrt(n / (n - 1))``: s is the standard deviation of the figure
+    over stratified resamples, the root undoes that n draws from n runs vary too little, and t is
+    Student's quantile with m (n - 1) degrees of freedom (Efron and Tibshirani 1993, chapter 12;
+    Hesterberg 2015, section 5). Percentiles of the resamples lie inside the scores, so that of
+    three runs they hold the truth in 74 of 100 experiments only; BCa does no better.
+
+    Args:
+        scores: (n, m), or (n,) for one task.
+        rng: Draws the resamples.
+        statistic: The figure.
+        level: Of the interval.
+        resamples: How many.
+
+    Raises:
+        TrainingError: There are no scores, or one is no number.
+    """
+    table = _table(scores)
+    value = float(statistic(table.reshape(-1)))
+    runs, tasks = table.shape
+    if runs < 2:
+        return Estimate(value, None, None)
+    spread = float(statistic(resampled(table, rng, resamples)).std(ddof=1))
+    reach = spread * math.sqrt(runs / (runs - 1)) * t_quantile((1 + level) / 2, tasks * (runs - 1))
+    return Estimate(value, value - reach, value + reach)
+
+
+def probability_of_improvement(
+    first: ArrayLike, second: ArrayLike, *, level: float = LEVEL
+) -> Estimate:
+    """Return the chance that a run of ``first`` scores more than one of ``second``.
+
+    Ties count half, tasks alike (Mann and Whitney 1947; Agarwal et al. 2021). Where all runs of one
+    are above all of the other, resampling says 1 with certainty; this interval inverts the score
+    test of Newcombe (2006, part 2, method 5) with Student's quantile of n + k - 2 degrees of
+    freedom, and stays wide when runs are few.
+
+    Args:
+        first: (n, m), or (n,) for one task.
+        second: (k, m) or (k,).
+        level: Of the interval.
+
+    Raises:
+        TrainingError: There are no scores, one is no number, or the tasks differ in number.
+    """
+    one, other = _table(first), _table(second)
+    if one.shape[1] != other.shape[1]:
+        raise TrainingError(f"expected {one.shape[1]} tasks of both, found {other.shape[1]}")
+    apart = one[:, None] - other[None]
+    value = float(((apart > 0) + 0.5 * (apart == 0)).mean())
+    n, k, tasks = len(one), len(other), one.shape[1]
+    if n + k < 4:
+        return Estimate(value, None, None)
+    grid = np.linspace(0.0, 1.0, 4001)
+    extra = (n + k) / 2 - 1
+    odds = 1 + extra * (1 - grid) / (2 - grid) + extra * grid / (1 + grid)
+    variance = grid * (1 - grid) * odds / (n * k * tasks)
+    z = t_quantile((1 + level) / 2, n + k - 2)
+    held = np.abs(grid - value) <= z * np.sqrt(variance) + 1e-12
+    inside = grid[held]
+    return Estimate(value, float(min(inside.min(), value)), float(max(inside.max(), value)))
+
+
+def performance_profile(
+    scores: ArrayLike, thresholds: ArrayLike, *, level: float = LEVEL
+) -> Profile:
+    """Return which share of scores lies above each threshold, with a band for each point.
+
+    A profile of runs and episodes (Dolan and More 2002; Agarwal et al. 2021). Episodes of one
+    policy are not independent, so the band is Wilson's (1927) for as many scores as the spread of
+    the shares between runs is worth, at least one per run and at most all (Korn and Graubard 1998),
+    with Student's quantile of n - 1 degrees of freedom. It holds at one threshold at a time, not
+    for the whole curve.
+
+    Args:
+        scores: (n, e): e episodes of n runs.
+        thresholds: (K,)
+        level: Of the band.
+
+    Raises:
+        TrainingError: There are no scores, or one is no number.
+    """
+    table, limits = _table(scores), np.asarray(thresholds, np.float64)
+    runs, episodes = table.shape
+    of_runs = (table[None] > limits[:, None, None]).mean(axis=2)  # (K, n)
+    shares = of_runs.mean(axis=1)
+    if runs < 2:
+        unknown = np.full(len(limits), np.nan)
+        return Profile(limits, shares, unknown, unknown)
+    variance = of_runs.var(axis=1, ddof=1) / runs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = np.where(variance > 0, shares * (1 - shares) / variance, runs)
+    worth = np.clip(worth, runs, runs * episodes)
+    z = t_quantile((1 + level) / 2, runs - 1)
+    middle = (shares + z**2 / (2 * worth)) / (1 + z**2 / worth)
+    reach = z * np.sqrt(shares * (1 - shares) / worth + z**2 / (4 * worth**2)) / (1 + z**2 / worth)
+    low, high = np.clip(middle - reach, 0.0, shares), np.clip(middle + reach, shares, 1.0)
+    return Profile(limits, shares, low, high)
+
+
+def _table(scores: ArrayLike) -> Floats:
+    table = np.asarray(scores, np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
+        raise TrainingError(
+            f"expected at least one score per run and task, all of them numbers, found an array of "
+            f"shape {table.shape}"
+        )
+    return table
