@@ -198,7 +198,7 @@ class ReplayDataset:
         }
 
     def _read(self, position: int) -> ReplaySample:
-        return self.capture.sample(self.indices[position])
+        return self.capture.sample(self.indices[position], self._metas[position])
 
     def _check_names(self) -> None:
         lookup, features = self.config.action_lookup, self.config.feature_names

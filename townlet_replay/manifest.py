@@ -30,6 +30,7 @@ from townlet_replay.sidecar import (
     CaptureMetadata,
     SampleMeta,
     SampleMetrics,
+    SidecarReader,
     read_document,
     write_document,
 )
@@ -124,6 +125,10 @@ class Capture:
             data += read_bytes(self.journal, MAX_DOCUMENT_BYTES)
         return sha256_of(data)
 
+    @cached_property
+    def _sidecars(self) -> SidecarReader:
+        return SidecarReader()
+
     @property
     def journal(self) -> Path:
         """Where the journal is, if there is one."""
@@ -159,7 +164,7 @@ class Capture:
         path = inside(self.directory, entry.meta)
         data = read_bytes(path, MAX_SIDECAR_BYTES)
         self._check(data, path, entry.meta_sha256)
-        meta = read_document(SampleMeta, data, str(path))
+        meta = self._sidecars.read(data, str(path))
         found = (meta.agent_id, meta.episode_id, meta.timesteps)
         if found != (entry.agent_id, entry.episode_id, entry.rows):
             raise CaptureError(
@@ -168,14 +173,18 @@ class Capture:
             )
         return meta
 
-    def sample(self, index: int) -> ReplaySample:
+    def sample(self, index: int, meta: SampleMeta | None = None) -> ReplaySample:
         """Read, check and return sample ``index``.
+
+        Args:
+            index: in the manifest.
+            meta: its sidecar, if :meth:`meta` has read it before.
 
         Raises:
             CaptureError: a file is missing, altered, unsafe or wrong; the message names it.
         """
         entry = self.manifest.samples[index]
-        meta = self.meta(index)
+        meta = meta or self.meta(index)
         path = inside(self.directory, entry.sample)
         data = read_bytes(path)
         self._check(data, path, entry.sha256, meta)
