@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from townlet_env.sim.features import AVOID_COUNT_SCALE
+from townlet_replay.errors import CaptureError
+from townlet_replay.safe_files import first_problem
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SCHEMA_VERSION, SampleMetrics
 
@@ -69,7 +71,23 @@ def sample_metrics(
         events: what happened to this agent, as mappings with the key ``event``; ``None`` if the
             environment does not tell.
         illegal: number of rows whose action the environment refused; ``None`` if not told.
+
+    Raises:
+        CaptureError: a metric that is no finite number, so that some of what it is made of is none.
     """
+    try:
+        return _metrics(sample, events, illegal)
+    except (ValueError, OverflowError) as error:
+        meta = sample.meta
+        why = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise CaptureError(
+            f"sample of agent {meta.agent_id!r}, episode {meta.episode_id}: no metrics: {why}"
+        ) from error
+
+
+def _metrics(
+    sample: ReplaySample, events: Sequence[TownEvent] | None, illegal: int | None
+) -> SampleMetrics:
     rivalry = _column(sample, "rivalry_max")
     avoided = _column(sample, "rivalry_avoid_count")
     avoided = None if avoided is None else np.rint(avoided * AVOID_COUNT_SCALE)

@@ -10,6 +10,7 @@ from capture_toys import LOOKUP, life
 from pydantic import BaseModel
 
 from townlet_replay.episode import read_event
+from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import capture_totals, row_mean, sample_metrics
 from townlet_replay.safe_files import to_json
 from townlet_replay.sample import with_meta
@@ -43,6 +44,25 @@ def town_life():
         old_log_probs=np.array([-1, np.nan, -2, np.nan], np.float32),
         extras={"reward_components": np.array([[1, 0], [2, 0], [3, -0.5], [4, 0]], np.float32)},
     )
+
+
+@pytest.mark.parametrize(
+    ("components", "event", "message"),
+    [
+        ([np.nan, 0], EVENTS[0], r"reward_component_sums\.needs: .*finite.*, found nan"),
+        ([np.inf, 0], EVENTS[0], r"reward_component_sums\.needs: .*finite.*, found inf"),
+        ([1, 0], {"event": "shift_late", "value": np.nan}, "lateness_mean: .*finite"),
+        ([1, 0], {"event": "queue_conflict", "value": -np.inf}, r"no metrics: -inf \+ inf in fsum"),
+    ],
+)
+def test_a_metric_that_is_no_number_is_one_kind_of_error(components, event, message):
+    sample = town_life()
+    columns = np.array([components] * 4, np.float32)
+    events = [{"event": "queue_conflict", "value": np.inf}] if "fsum" in message else []
+    with pytest.raises(CaptureError, match=f"sample of agent 'anna', episode 0: .*{message}"):
+        sample_metrics(
+            replace(sample, extras={"reward_components": columns}), [*events, event], None
+        )
 
 
 def test_every_metric_of_a_town():
