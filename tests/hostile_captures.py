@@ -319,12 +319,12 @@ CORPUS = {
     "sidecar: a vocabulary that is not there": with_meta(action_dim=2**40),
     "sidecar: an id in two spellings": with_meta(action_lookup={"0": "a", "00": "b"}),
     "sidecar: tags without end": with_meta(tags=[["x"] * 9] * 9),
-    "sidecar: larger than any": with_sidecar(b'{"schema_version": "1.1", "x": "' + b" " * 2**23),
+    "sidecar: larger than any": with_sidecar(b'{"schema_version": "1.2", "x": "' + b" " * 2**23),
     **{f"manifest: {name}": with_file(MANIFEST, content) for name, content in JSON_FILES.items()},
     "manifest: rows of nobody": with_entry(rows=2**40),
     "manifest: no rows": with_entry(rows=0),
     "manifest: an infinite return": with_file(
-        MANIFEST, b'{"schema_version": "1.1", "samples": [{"return": 1e400}]}'
+        MANIFEST, b'{"schema_version": "1.2", "samples": [{"return": 1e400}]}'
     ),
     "manifest: somebody else's sample": with_entry(agent_id="eve"),
     "manifest: itself as sidecar": with_entry(meta=MANIFEST),

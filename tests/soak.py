@@ -17,11 +17,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from capture_toys import Village, drive
 
 from townlet_replay import writer
+from townlet_replay.bundle import container
 from townlet_replay.errors import CaptureError
 from townlet_replay.leftovers import capture_leftovers, final_name, names_in
 from townlet_replay.manifest import MANIFEST_SUFFIX, METRICS_SUFFIX, load_capture
@@ -33,7 +34,7 @@ EPISODES = 8
 AGENTS = 3
 MOST_SECONDS = 0.2  # until a kill by time
 MOST_CALLS = 150  # until any other
-KINDS = ("plain", "background", "overwrite")
+KINDS = ("plain", "background", "overwrite", "bundled")
 CALLS = ("fsync", "replace", "unlink")
 METRICS = f"rollout_sample{METRICS_SUFFIX}"
 MANIFEST = f"rollout_sample{MANIFEST_SUFFIX}"
@@ -42,7 +43,11 @@ MANIFEST = f"rollout_sample{MANIFEST_SUFFIX}"
 def record(out, kind, acknowledge):
     """Record episodes and acknowledge how many are on disk."""
     env = RecordReplay(
-        Village(), out, background=kind == "background", overwrite=kind == "overwrite"
+        Village(),
+        out,
+        background=kind == "background",
+        overwrite=kind == "overwrite",
+        bundle=kind == "bundled",
     )
     for episode in range(EPISODES):
         drive(env)
@@ -119,7 +124,10 @@ def killed_recording(out, kind, rng, by_time):
 
 def contents(capture):
     """Names and digests: what a capture holds, in a form that compares to the byte."""
-    return {(entry.sample, entry.sha256, entry.meta_sha256) for entry in capture.manifest.samples}
+    return {
+        (PurePosixPath(entry.sample).name, entry.sha256, entry.meta_sha256)
+        for entry in capture.manifest.samples
+    }
 
 
 class Kills:
@@ -170,7 +178,7 @@ class Kills:
         self.judge(out, kind, acknowledged)
         capture = load_capture(out)
         told = {damage.file for damage in done.lost}
-        told |= {entry.sample for entry in capture.manifest.samples}
+        told |= {container(entry.sample) for entry in capture.manifest.samples}
         self.counts["told lost"] += len(done.lost)
         self.counts["found"] += len(done.found)
         if contents(capture) <= self.whole:

@@ -81,7 +81,7 @@ class RecordBatch:
         self.towns = towns
         self.critic = critic
         self._metadata = _metadata(towns, self.settings.metadata)
-        self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata))
+        self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata, bundle=True))
         self._thread = BackgroundWriter(self.writer)
         lanes = towns.num_envs
         self._columns: LaneColumns | None = None

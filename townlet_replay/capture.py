@@ -53,6 +53,7 @@ class CaptureSettings(BaseModel):
     )
     max_bytes: Annotated[int, Field(ge=1)] | None = Field(None, description="of the capture")
     when_full: WhenFull = "stop"
+    bundle: bool = Field(False, description="the samples of an episode are one file")
     logits: bool = Field(True, description="keep the scores of a network behind its actions")
 
 
@@ -281,6 +282,7 @@ def _recorder(
         max_rows_per_file=settings.max_rows_per_file,
         max_bytes=settings.max_bytes,
         when_full=settings.when_full,
+        bundle=settings.bundle,
         **more,
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from townlet_replay.bundle import BUNDLE_SUFFIX, containers
 from townlet_replay.entries import JOURNAL_SUFFIX
 from townlet_replay.lock import LOCK_SUFFIX
 from townlet_replay.manifest import LOG_SUFFIX, MANIFEST_SUFFIX, METRICS_SUFFIX, Capture
@@ -54,7 +55,8 @@ def leftovers(directory: Path, prefix: str, named: Collection[str]) -> list[str]
     if f"{prefix}{LOG_SUFFIX}" in names or any(prefix.startswith(f"{o}_") for o in others):
         return []
     foreign = tuple(f"{other}_" for other in others if other.startswith(f"{prefix}_"))
-    own = re.compile(rf"{re.escape(prefix)}(?:_[a-z0-9_-]+_\d{{3,}}\.(?:npz|json)|{_SUMMARIES})")
+    files = rf"_[a-z0-9_-]+_\d{{3,}}\.(?:npz|json|{BUNDLE_SUFFIX[1:]})"
+    own = re.compile(rf"{re.escape(prefix)}(?:{files}|{_SUMMARIES})")
     return [
         name
         for name in names
@@ -66,7 +68,6 @@ def leftovers(directory: Path, prefix: str, named: Collection[str]) -> list[str]
 
 def capture_leftovers(capture: Capture) -> list[str]:
     """Return what killed writers of a capture left beside it; see :func:`leftovers`."""
-    entries = capture.manifest.samples
-    named = [name for entry in entries for name in (entry.sample, entry.meta)]
+    named = containers(capture.manifest.samples)
     named += [capture.path.name, f"{capture.prefix}{METRICS_SUFFIX}", capture.journal.name]
     return leftovers(capture.directory, capture.prefix, named)

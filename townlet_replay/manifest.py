@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from townlet_replay.bundle import CaptureFiles
 from townlet_replay.digests import damaged_arrays
 from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, read_journal
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import CaptureMetrics, capture_totals
-from townlet_replay.safe_files import inside, read_bytes, sha256_of
+from townlet_replay.safe_files import read_bytes, sha256_of
 from townlet_replay.sample import ReplaySample, decode_sample
 from townlet_replay.sidecar import (
     SCHEMA_VERSION,
@@ -114,6 +115,11 @@ class Capture:
         return self.path.name.removesuffix(MANIFEST_SUFFIX)
 
     @cached_property
+    def files(self) -> CaptureFiles:
+        """The files that the manifest names, by their paths."""
+        return CaptureFiles(self.directory)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of manifest and journal, and through their digests of the whole capture.
 
@@ -161,8 +167,8 @@ class Capture:
             CaptureError: missing, altered, or another sample than the manifest says.
         """
         entry = self.manifest.samples[index]
-        path = inside(self.directory, entry.meta)
-        data = read_bytes(path, MAX_SIDECAR_BYTES)
+        path = self.directory / entry.meta
+        data = self.files.read(entry.meta, MAX_SIDECAR_BYTES)
         self._check(data, path, entry.meta_sha256)
         meta = self._sidecars.read(data, str(path))
         found = (meta.agent_id, meta.episode_id, meta.timesteps)
@@ -185,8 +191,8 @@ class Capture:
         """
         entry = self.manifest.samples[index]
         meta = meta or self.meta(index)
-        path = inside(self.directory, entry.sample)
-        data = read_bytes(path)
+        path = self.directory / entry.sample
+        data = self.files.read(entry.sample)
         self._check(data, path, entry.sha256, meta)
         return decode_sample(data, meta, str(path))
 
@@ -198,9 +204,10 @@ class Capture:
         """
         for entry in self.manifest.samples:
             for name in (entry.sample, entry.meta):
-                path = inside(self.directory, name)
-                if not path.is_file():
-                    raise CaptureError(f"{path}: missing, but {self.path} lists it")
+                try:
+                    self.files.stored(name)
+                except CaptureError as error:
+                    raise CaptureError(f"{error}, but {self.path} lists it") from error
 
     def damage(self, watch: Watch | None = None) -> tuple[Damage, ...]:
         """Read every file and return those that cannot be, with the reason.

@@ -29,7 +29,9 @@ class RecordSettings(BaseModel):
     own; they are on disk when ``flush`` or ``close`` returns, and at most 64 MiB of them wait.
     A life of more than ``max_rows_per_file`` rows is written in pieces. A capture of ``max_bytes``
     is full: ``when_full`` says whether to ``"stop"``, an error that leaves it sound, or to
-    ``"drop_oldest"`` episodes.
+    ``"drop_oldest"`` episodes. With ``bundle`` the samples that are written together are one file
+    on disk, a ZIP of what they would be otherwise: many short lives are written and kept with less
+    ado. Left out, ``RecordBatch`` bundles unless ``max_bytes`` is given, and nobody else does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +48,22 @@ class RecordSettings(BaseModel):
     max_rows_per_file: Annotated[int, Field(ge=1)] | None = None
     max_bytes: Annotated[int, Field(ge=1)] | None = None
     when_full: WhenFull = "stop"
+    bundle: bool | None = None
 
-    def writer_settings(self, metadata: CaptureMetadata) -> WriterSettings:
-        """Return how the files are written, with this metadata of the capture as a whole."""
+    def writer_settings(self, metadata: CaptureMetadata, *, bundle: bool = False) -> WriterSettings:
+        """Return how the files are written.
+
+        Args:
+            metadata: of the capture as a whole.
+            bundle: what is done where the setting is left out.
+        """
         mode: Mode = "packed" if self.mode == "packed" else "full"
         limits = Limits(self.max_rows_per_file, self.max_bytes, self.when_full)
-        return WriterSettings(self.prefix, metadata, self.compress, self.overwrite, mode, limits)
+        if self.bundle is not None or self.max_bytes is not None:
+            bundle = bool(self.bundle)
+        return WriterSettings(
+            self.prefix, metadata, self.compress, self.overwrite, mode, limits, bundle
+        )
 
     def behaviour_of(self, agent_id: str, *, log_probs_known: bool) -> Behaviour:
         """Return who chose the actions of an agent."""
@@ -69,7 +81,8 @@ def read_settings(settings: dict[str, object]) -> RecordSettings:
     """Check keyword arguments.
 
     Raises:
-        CaptureError: an unknown setting, a wrong value, or a limit in mode ``actions``.
+        CaptureError: an unknown setting, a wrong value, a limit in mode ``actions``, or bundles of
+            a capture of limited size.
     """
     try:
         found = RecordSettings.model_validate(settings)
@@ -79,5 +92,10 @@ def read_settings(settings: dict[str, object]) -> RecordSettings:
         raise CaptureError(
             "settings of the recording: an action log has no limits; leave out max_rows_per_file "
             "and max_bytes, or record in mode full or packed"
+        )
+    if found.bundle and found.max_bytes:
+        raise CaptureError(
+            "settings of the recording: bundle and max_bytes: episodes in a bundle cannot be "
+            "dropped one by one; leave out one of the two"
         )
     return found

@@ -8,10 +8,19 @@ was complete on disk but had not got its name yet is put in force: everything it
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from townlet_replay.bundle import (
+    BUNDLE_NAME,
+    BUNDLE_SUFFIX,
+    Bundle,
+    CaptureFiles,
+    container,
+    containers,
+)
 from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, entry_of
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.leftovers import final_name, leftovers, names_in, prefixes_in
@@ -106,7 +115,7 @@ def _prefix_in(directory: Path) -> str:
 
 def _prefixes_of_sidecars(directory: Path, names: list[str]) -> set[str]:
     """Take the agent off the names of samples: what is left is the prefix."""
-    found = set()
+    found = {match[1] for name in names if (match := BUNDLE_NAME.fullmatch(final_name(name)))}
     for name in names:
         with contextlib.suppress(CaptureError):
             slug = agent_slug(_meta(directory / name).agent_id)
@@ -131,14 +140,14 @@ class _Rescue:
         self.watch = watch
         self.manifest_path = directory / f"{prefix}{MANIFEST_SUFFIX}"
         self.journal_path = directory / f"{prefix}{JOURNAL_SUFFIX}"
+        self.files = CaptureFiles(directory)
         self.lost: list[Damage] = []
 
     def run(self) -> Recovery:
         finished = self._finish()
         before = self._manifest()
         kept = self._kept(before)
-        named = [name for entry in (before.samples if before else ()) for name in _files(entry)]
-        found = self._unnamed(named)
+        found = self._unnamed(containers(before.samples if before else ()))
         if not kept and not found:
             first = f"; the first: {self.lost[0].reason}" if self.lost else ""
             raise CaptureError(f"{self.directory}: no sample is whole{first}")
@@ -171,9 +180,7 @@ class _Rescue:
                 *manifest.samples
             }:
                 return False
-            moves = [
-                self._move(name, sha256) for e in manifest.samples for name, sha256 in _sums(e)
-            ]
+            moves = [self._move(file, sums) for file, sums in _sums(manifest.samples).items()]
         except CaptureError:
             return False
         try:
@@ -188,12 +195,17 @@ class _Rescue:
             raise DiskError(f"{self.directory}: cannot be written ({error.strerror})") from error
         return True
 
-    def _move(self, name: str, sha256: str) -> tuple[Path, Path]:
-        """Return where a file is, and where it belongs."""
-        target = inside(self.directory, name)
-        for source in (self._temporary(name), target):
+    def _move(self, file: str, sums: dict[str, str]) -> tuple[Path, Path]:
+        """Return where a file is, or a bundle of files, and where it belongs."""
+        target = inside(self.directory, file)
+        for source in (self._temporary(file), target):
             with contextlib.suppress(CaptureError):
-                if sha256_of(read_bytes(source)) == sha256:
+                read = Bundle(source).read if target.suffix == BUNDLE_SUFFIX else None
+                if all(
+                    sha256_of(read(name.partition("/")[2]) if read else read_bytes(source))
+                    == sha256
+                    for name, sha256 in sums.items()
+                ):
                     return source, target
         raise CaptureError(f"{target}: not whole")
 
@@ -226,22 +238,36 @@ class _Rescue:
         """
         rest = leftovers(self.directory, self.prefix, [*named, *self._summaries()])
         found = []
-        for stem in sorted({n.rpartition(".")[0] for n in rest if n == final_name(n)}):
+        whole = [n for n in rest if n == final_name(n)]
+        loose = [*whole, *(path for n in whole for path in self._in_bundle(n))]
+        stems = {n.rpartition(".")[0] for n in loose if not n.endswith(BUNDLE_SUFFIX)}
+        for stem in sorted(stems):
             try:
                 found.append(self._whole(stem))
             except CaptureError as error:
                 self.lost.append(Damage(f"{stem}.npz", str(error)))
             self.watch(1)
         begun = [n for n in rest if n != final_name(n) and final_name(n) not in self._summaries()]
-        for stem in sorted({final_name(name).rpartition(".")[0] for name in begun}):
-            reason = f"{self.directory / stem}.npz: the writer was killed while it wrote it"
-            self.lost.append(Damage(f"{stem}.npz", reason))
+        for name in sorted({_npz(final_name(name)) for name in begun}):
+            reason = f"{self.directory / name}: the writer was killed while it wrote it"
+            self.lost.append(Damage(name, reason))
         return found
+
+    def _in_bundle(self, name: str) -> list[str]:
+        """Return the paths of what is in a bundle; nothing if ``name`` is none."""
+        if not name.endswith(BUNDLE_SUFFIX):
+            return []
+        try:
+            return [f"{name}/{part}" for part in Bundle(self.directory / name).places]
+        except CaptureError as error:
+            self.lost.append(Damage(name, str(error)))
+            return []
 
     def _whole(self, stem: str) -> _Found:
         sidecar, arrays = (self.directory / f"{stem}.{end}" for end in ("json", "npz"))
-        words = read_bytes(sidecar, MAX_SIDECAR_BYTES)
-        meta, data = read_document(SampleMeta, words, str(sidecar)), read_bytes(arrays)
+        words = self.files.read(f"{stem}.json", MAX_SIDECAR_BYTES)
+        meta = read_document(SampleMeta, words, str(sidecar))
+        data = self.files.read(f"{stem}.npz")
         if sha256_of(data) != meta.digests.get("npz"):
             raise CaptureError(f"{arrays}: not as {sidecar.name} says: cut off, or altered")
         decode_sample(data, meta, str(arrays))
@@ -257,8 +283,7 @@ class _Rescue:
         return self.directory / f".{name}{TEMPORARY_SUFFIX}"
 
     def _write(self, manifest: Manifest, samples: list[_Found], *, unchanged: bool) -> bool:
-        named = [name for entry in manifest.samples for name in _files(entry)]
-        rest = leftovers(self.directory, self.prefix, named)
+        rest = leftovers(self.directory, self.prefix, containers(manifest.samples))
         temporary = [name for name in rest if name != final_name(name)]
         if unchanged and not temporary and not self.journal_path.exists():
             with contextlib.suppress(CaptureError):
@@ -272,12 +297,18 @@ class _Rescue:
         return True
 
 
-def _files(entry: ManifestEntry) -> tuple[str, str]:
-    return entry.sample, entry.meta
+def _npz(name: str) -> str:
+    """Return the name that a lost file of a sample is told by."""
+    return name if name.endswith(BUNDLE_SUFFIX) else f"{name.rpartition('.')[0]}.npz"
 
 
-def _sums(entry: ManifestEntry) -> tuple[tuple[str, str], ...]:
-    return (entry.sample, entry.sha256), (entry.meta, entry.meta_sha256)
+def _sums(entries: Iterable[ManifestEntry]) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of everything named, by path, by the file on disk that it is in."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        for path, sha256 in ((entry.sample, entry.sha256), (entry.meta, entry.meta_sha256)):
+            found.setdefault(container(path), {})[path] = sha256
+    return found
 
 
 def _entries(manifest: Manifest | None) -> tuple[ManifestEntry, ...]:

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import MAX_JSON_BYTES, check_json, first_problem, sha256_of, to_json
 
-SCHEMA_VERSION = "1.1"  # that is written
-READABLE_VERSIONS = ("1.0", SCHEMA_VERSION)
+SCHEMA_VERSION = "1.2"  # that is written
+READABLE_VERSIONS = ("1.0", "1.1", SCHEMA_VERSION)
 
 # The last line of a document: SHA-256 of everything before it, so that a flipped bit is seen.
 _SEAL = re.compile(rb',\n"sha256": "([0-9a-f]{64})"\n}\n\Z')

@@ -13,6 +13,7 @@ from typing import NamedTuple, get_args
 
 from townlet_env.config.schema import TownConfig
 from townlet_replay.action_log import load_log
+from townlet_replay.bundle import container
 from townlet_replay.manifest import METRICS_SUFFIX, find_log, load_capture
 from townlet_replay.npz import decode_npz
 from townlet_replay.packed_file import PACKED
@@ -104,10 +105,15 @@ def plan_capture(
 def _capture_sizes(path: str | Path) -> Sizes:
     capture = load_capture(path)
     fields: Counter[str] = Counter()
+    bundles: Counter[str] = Counter()
     for entry in capture.manifest.samples:
-        file = inside(capture.directory, entry.sample)
-        fields.update(_file_sizes(read_bytes(file), str(file)))
-        fields[SIDECARS] += inside(capture.directory, entry.meta).stat().st_size
+        data = capture.files.read(entry.sample)
+        fields.update(_file_sizes(data, str(capture.directory / entry.sample)))
+        fields[SIDECARS] += capture.files.stored(entry.meta)
+        if container(entry.sample) != entry.sample:
+            bundles[container(entry.sample)] -= len(data) + capture.files.stored(entry.meta)
+    for bundle, less in bundles.items():
+        fields[CONTAINER] += inside(capture.directory, bundle).stat().st_size + less
     metrics = capture.directory / f"{capture.prefix}{METRICS_SUFFIX}"
     fields[LISTS] += capture.path.stat().st_size + len(read_bytes(metrics))
     rows = sum(entry.rows for entry in capture.manifest.samples)

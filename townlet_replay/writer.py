@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from townlet_replay.bundle import Shelf, containers
 from townlet_replay.digests import member_digests
 from townlet_replay.entries import JOURNAL_SUFFIX, JournalLine, ManifestEntry, entry_of
 from townlet_replay.errors import CaptureError, CaptureFullError, DiskError
@@ -47,6 +48,7 @@ class WriterSettings(NamedTuple):
     overwrite: bool = False  # an older capture goes when the first new episode is complete
     mode: Mode = "full"
     limits: Limits = Limits()
+    bundle: bool = False  # the samples written together are one file; not where bytes are limited
 
 
 class CaptureWriter:
@@ -72,6 +74,7 @@ class CaptureWriter:
         self._metrics: dict[str, SampleMetrics] = {}
         self._written: dict[str, int] = {}  # samples per agent
         self._sizes: dict[str, int] = {}  # bytes by name, of samples and sidecars
+        self._bundles = 0  # that were written
         prefix = self.settings.prefix
         if not _PREFIX.fullmatch(prefix):
             raise CaptureError(
@@ -114,8 +117,7 @@ class CaptureWriter:
         names = [self.manifest_path.name, f"{self.settings.prefix}{METRICS_SUFFIX}"]
         names.append(self._journal_path.name)
         if self.settings.overwrite:
-            entries = load_manifest(self.manifest_path).samples
-            names += [name for entry in entries for name in (entry.sample, entry.meta)]
+            names += containers(load_manifest(self.manifest_path).samples)
             for name in names:
                 inside(self.directory, name)
         return names + leftovers(self.directory, self.settings.prefix, names)
@@ -138,21 +140,25 @@ class CaptureWriter:
         entries: list[ManifestEntry] = []
         metrics: dict[str, SampleMetrics] = {}
         written = dict(self._written)
+        shelf = Shelf(self.settings.prefix, self._bundles) if self.settings.bundle else None
         for sample in self.settings.limits.pieces(samples):
             agent = sample.meta.agent_id
             stem = f"{self.settings.prefix}_{agent_slug(agent)}_{written.get(agent, 0):03d}"
             written[agent] = written.get(agent, 0) + 1
-            entry, contents, summary = self._encode(sample, stem)
+            entry, contents, summary = self._encode(sample, shelf.path(stem) if shelf else stem)
             entries.append(entry)
-            files.update(contents)
+            (shelf.add if shelf else files.update)(contents)
             metrics[entry.sample] = summary
         if not entries:
             return
+        if shelf is not None:
+            files = shelf.bundles()
         if self.settings.limits.bytes is None:
             self._add(files, entries, metrics)
         else:
             self._add_what_fits(files, entries, metrics)
         self._written = written
+        self._bundles += len(files) if shelf else 0
 
     def _add(
         self,

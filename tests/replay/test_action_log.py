@@ -259,7 +259,7 @@ def test_what_is_there_is_not_written_over(recorded, tmp_path):
             "tick 0: state",
         ),
         ("actions.json", lambda b: b[:-9], "not acceptable JSON"),
-        ("actions.json", lambda b: b.replace(b'"1.1"', b'"9.1"', 1), "schema_version is '9.1'"),
+        ("actions.json", lambda b: b.replace(b'"1.2"', b'"9.1"', 1), "schema_version is '9.1'"),
         ("actions.json", lambda b: b.replace(b'"mode": "act', b'"mode": "fact'), "mode: Input"),
         ("actions.json", lambda b: b.replace(b"rollout_sample_ep", b"../rollout_ep"), "\\.\\."),
         ("episode_000.npz", lambda b: b[:-1], "altered: its SHA-256"),

@@ -51,7 +51,7 @@ def test_names_and_digests(tmp_path):
     }
     assert {p.name for p in tmp_path.iterdir()} == names | {"run_manifest.json", "run_metrics.json"}
     manifest = json.loads((tmp_path / "run_manifest.json").read_text())
-    assert manifest["schema_version"] == "1.1"
+    assert manifest["schema_version"] == "1.2"
     entry = manifest["samples"][0]
     sidecar = json.loads((tmp_path / "run_anna_000.json").read_text())
     assert list(entry) == [

@@ -44,6 +44,9 @@ def capture(
     when_full: Annotated[
         str, typer.Option(help="At --max-bytes: stop, or drop_oldest episodes.")
     ] = "stop",
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Write the samples of an episode as one file.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Record scenarios as replay samples: arrays, sidecars, a manifest and metrics.
@@ -69,6 +72,7 @@ def capture(
         max_rows_per_file=max_rows_per_file,
         max_bytes=max_bytes,
         when_full=when_full,
+        bundle=bundle,
         logits=logits,
     )
     changes: dict[str, Any] = {} if ticks is None else {"ticks": ticks}

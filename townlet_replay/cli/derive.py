@@ -200,10 +200,13 @@ def convert_command(
     prefix: Prefix = "rollout_sample",
     mode: InMode = Mode.FULL,
     compress: Compress = True,
+    bundle: Annotated[
+        bool, typer.Option(help="Put many samples into one file each, or every one into its own.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a capture anew: full or packed, zipped or not.
+    """Write a capture anew: full or packed, zipped or not, in bundles or not.
 
     Example: townlet captures convert captures/day --mode packed --output captures/packed
     """
@@ -211,9 +214,8 @@ def convert_command(
     from townlet_replay.tools.slicing import slice_capture
 
     everything = slice_capture(load_capture(capture))
-    report(
-        write(everything, output, Writing(prefix, mode.value, compress, overwrite)), as_json=as_json
-    )
+    writing = Writing(prefix, mode.value, compress, overwrite, bundle)
+    report(write(everything, output, writing), as_json=as_json)
 
 
 class Writing(NamedTuple):
@@ -223,6 +225,7 @@ class Writing(NamedTuple):
     mode: Literal["full", "packed"]
     compress: bool
     overwrite: bool
+    bundle: bool = False
 
 
 def write(derived: Derived, output: Path, writing: Writing) -> Capture:

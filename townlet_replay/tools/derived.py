@@ -91,6 +91,7 @@ def write_capture(
     mode: Mode = "full",
     compress: bool = True,
     overwrite: bool = False,
+    bundle: bool = False,
     watch: Watch | None = None,
 ) -> Capture:
     """Write a derived capture; stopped half-way, what is there is sound and lacks the rest.
@@ -102,13 +103,14 @@ def write_capture(
         mode: how arrays are written.
         compress: deflate the arrays.
         overwrite: replace a capture of the same prefix.
+        bundle: many samples in one file.
         watch: called with 1 after every pick.
 
     Raises:
         CaptureError: nothing to write, an input that is damaged or would be written into, a
             capture that is there already, or a disk that refuses.
     """
-    settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
+    settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode, bundle=bundle)
     writer = _writer(derived, Path(output), settings)
     return write_samples(_read(derived.picks, watch or _ignore), writer)
 

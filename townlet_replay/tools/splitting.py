@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -106,7 +107,7 @@ def _units(capture: Capture, by: Unit) -> list[list[int]]:
 def _name(entry: ManifestEntry, by: Unit) -> str:
     if by == "episode":
         return f"episode_{entry.episode_id:03d}"
-    return agent_slug(entry.agent_id) if by == "agent" else entry.sample.removesuffix(".npz")
+    return agent_slug(entry.agent_id) if by == "agent" else PurePosixPath(entry.sample).stem
 
 
 def _counts(shares: list[float], total: int) -> list[int] | None:
