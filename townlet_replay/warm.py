@@ -26,6 +26,7 @@ def warm_town(residents: int) -> None:
         batch, crew = WorldBatch(plan, 1), Crew(with_policy(config, policy), plan)
         batch.reset([0])
         batch.step(crew.decide(batch))
+        batch.digest()
 
 
 def warm_small() -> None:

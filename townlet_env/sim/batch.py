@@ -12,10 +12,11 @@ import numpy.typing as npt
 from townlet_env.errors import ActionError
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS, WINDOW
+from townlet_env.sim.hashing import LINK_WORDS, Words, fold, mask_of, text_of, words_of
 from townlet_env.sim.ids import COMPONENT_COUNT, EVENT_NAMES, NONE
 from townlet_env.sim.plan import Plan, resident_name
 from townlet_env.sim.rules import RULES
-from townlet_env.sim.snapshot import Snapshot, digest, restore_grid, take
+from townlet_env.sim.snapshot import Snapshot, restore_grid, take
 from townlet_env.sim.state import Records, Views, allocate, outcome_dtype, world_dtype
 from townlet_env.sim.threads import Task, Team, cut
 from townlet_env.sim.tick import open_worlds, step_worlds
@@ -84,6 +85,8 @@ class WorldBatch:
         self._truncated = outcomes["truncated"][:, :n]
         self._illegal = outcomes["illegal"][:, :n]
         self._arrived = outcomes["arrived"][:, :n]
+        self._words, self._mask = words_of(self.worlds), mask_of(world_dtype(plan.capacity))
+        self._everywhere = np.arange(num_worlds)
         self._alive = self.worlds.view(np.ndarray)["alive"][:, :n]
         self.grids = np.zeros((num_worlds, *plan.grid.shape), np.uint16)
         self._orders = np.zeros((num_worlds, n), np.int32)
@@ -158,6 +161,16 @@ class WorldBatch:
         return alive
 
     @property
+    def orders(self) -> npt.NDArray[np.int32]:
+        """(W, N): what was ordered in the last step; what was illegal has become ``wait``.
+
+        Read only, and overwritten by every step.
+        """
+        orders = self._orders.view()
+        orders.flags.writeable = False
+        return orders
+
+    @property
     def components(self) -> npt.NDArray[np.float32]:
         """(W, N, 8): the reward components of the last step; a fresh array."""
         shape = (self.num_worlds, self.num_residents, COMPONENT_COUNT)
@@ -186,8 +199,19 @@ class WorldBatch:
         return found
 
     def digest(self, w: int = 0) -> str:
-        """Return a hash of the whole state of world ``w``."""
-        return digest(self.worlds[w])
+        """Return a hash of the whole state of world ``w``: 32 hexadecimal digits."""
+        links = np.zeros((self.num_worlds, LINK_WORDS), np.uint64)
+        self.fold_states(links, np.array([w]))
+        return text_of(links[w])
+
+    def fold_states(self, links: Words, worlds: npt.NDArray[np.int64] | None = None) -> None:
+        """Fold the states of worlds into their links of hash chains, in place.
+
+        Args:
+            links: (W, 2) uint64; zeros begin a chain, and ``digest`` is a chain of one state.
+            worlds: Indices of the worlds; all by default.
+        """
+        fold(self._words, self._mask, links, self._everywhere if worlds is None else worlds)
 
     def get_state(self) -> Snapshot:
         """Return a copy of everything that the future depends on."""

@@ -47,8 +47,11 @@ def take(plan: Plan, worlds: Records) -> Snapshot:
     return Snapshot(SNAPSHOT_VERSION, plan_digest(plan), worlds.copy())
 
 
-def digest(world: World) -> str:
-    """Return a hash of one record, field by field (padding between fields does not count)."""
+def field_digest(world: World) -> str:
+    """Return a hash of one record, field by field (padding between fields does not count).
+
+    Snapshots and action logs of format 1.1 hold it; states are hashed by ``WorldBatch.digest``.
+    """
     state = hashlib.blake2b(digest_size=16)
     for name in world.dtype.names:
         state.update(np.ascontiguousarray(world[name]).tobytes())
@@ -58,8 +61,8 @@ def digest(world: World) -> str:
 def plan_digest(plan: Plan) -> str:
     """Return a hash of a compiled scenario."""
     state = hashlib.blake2b(digest_size=16)
-    state.update(digest(plan.rules[0]).encode())
-    state.update(digest(plan.template[0]).encode())
+    state.update(field_digest(plan.rules[0]).encode())
+    state.update(field_digest(plan.template[0]).encode())
     state.update(plan.grid.tobytes())
     state.update(repr(plan.names).encode())
     return state.hexdigest()
