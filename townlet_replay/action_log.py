@@ -23,7 +23,7 @@ from townlet_env.config.schema import TownConfig
 from townlet_env.views.spaces import MaskMode, ObservationVariant
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import LOG_SUFFIX, find_log
-from townlet_replay.npz import decode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packed_file import PACKED
 from townlet_replay.packing import unpack
 from townlet_replay.safe_files import check_json, inside, read_bytes, sha256_of

@@ -18,9 +18,9 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.npz import (
     DTYPE_KINDS,
     MAX_ITEM_BYTES,
-    decode_npz,
     encode_npz,
 )
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packed_file import PACKED, decode_packed, encode_packed
 from townlet_replay.sidecar import SCHEMA_VERSION, Mode, SampleMeta
 

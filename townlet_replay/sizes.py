@@ -15,7 +15,7 @@ from townlet_env.config.schema import TownConfig
 from townlet_replay.action_log import load_log
 from townlet_replay.bundle import container
 from townlet_replay.manifest import METRICS_SUFFIX, find_log, load_capture
-from townlet_replay.npz import decode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packed_file import PACKED
 from townlet_replay.packing import read_directory
 from townlet_replay.safe_files import inside, read_bytes

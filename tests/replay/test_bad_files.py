@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError
-from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.npz import encode_npz
+from townlet_replay.npz_reader import decode_npz
 
 
 def test_the_sound_capture_loads(capture):

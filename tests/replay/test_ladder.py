@@ -25,7 +25,8 @@ from townlet_env.views.lanes import Lanes
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.capture import record_policy, town_spec
 from townlet_replay.manifest import load_capture
-from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.npz import encode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.policy.masked import evaluate
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from townlet_replay import load_capture
 from townlet_replay.errors import CaptureError
-from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.npz import encode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packing import pack, read_directory, unpack
 from townlet_replay.sample import arrays_of, decode_sample, encode_sample, same_sample
 from townlet_replay.writer import CaptureWriter, WriterSettings

@@ -14,7 +14,8 @@ from townlet_replay import PolicyRuntime, load_capture
 from townlet_replay.action_log import load_log
 from townlet_replay.capture import CaptureSettings, record_policy, record_scenario
 from townlet_replay.errors import CaptureError
-from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.npz import encode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packing import pack, unpack
 from townlet_replay.rerun_sources import open_source
 from townlet_replay.safe_files import sha256_of

@@ -27,7 +27,8 @@ from townlet_replay.exchange.lives import (
     take_apart,
     unknown_like,
 )
-from townlet_replay.npz import MAX_TOTAL_BYTES, decode_npz, encode_npz
+from townlet_replay.npz import MAX_TOTAL_BYTES, encode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.safe_files import MAX_JSON_BYTES, read_bytes, to_json, write_files
 from townlet_replay.sample import EXTRA_ARRAYS, FINAL, ReplaySample
 from townlet_replay.sidecar import SampleMeta, read_document

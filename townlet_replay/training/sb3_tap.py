@@ -22,7 +22,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 
 from townlet_replay.errors import CaptureError, TrainingError
-from townlet_replay.npz import decode_npz, encode_npz
+from townlet_replay.npz import encode_npz
+from townlet_replay.npz_reader import decode_npz
 from townlet_replay.rollout import Rollout
 from townlet_replay.safe_files import read_bytes, write_files
 
