@@ -1,0 +1,67 @@
+"""Pages looked at in headless Chromium: what they say, and what they would have fetched."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+OURS = ("file:", "data:", "blob:", "http://127.0.0.1:")
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+def chromium() -> str:
+    """Where Chromium is; pytest fails with how to install it if it is nowhere."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.fail(
+            "tests of pages need Chromium, found none; on Debian: apt-get install -y chromium"
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for the tests of a module."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@contextlib.contextmanager
+def looking_at(browser, address, size=DESK, **settings):
+    """A page that must stay silent and by itself: no errors, nothing fetched from elsewhere.
+
+    ``address`` is a URL, or the path of a file, with or without ``#...``.
+    """
+    url = address if str(address).startswith("http") else "file://" + str(address)
+    context = browser.new_context(viewport=size, **settings)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request", lambda asked: None if asked.url.startswith(OURS) else wrong.append(asked.url)
+    )
+    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    try:
+        page.goto(url)
+        yield page
+        assert wrong == []
+    finally:
+        context.close()
+
+
+def overflow(page) -> int:
+    """Pixels that the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+def saved(path: Path, html: str) -> Path:
+    """Write a page to be looked at."""
+    path.write_text(html, "utf-8")
+    return path
