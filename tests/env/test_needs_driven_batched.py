@@ -10,8 +10,8 @@ from townlet_env.config.load import list_scenarios, load_scenario
 from townlet_env.policies import Crew
 from townlet_env.policies.batched import Crowd
 from townlet_env.policies.kernels.decide import decide_worlds
-from townlet_env.policies.kernels.judgement import MEMORY, NEEDS_DRIVEN, REST, survey
-from townlet_env.policies.needs_driven import Memory, NeedsDriven
+from townlet_env.policies.kernels.judgement import MEMORY, NEEDS_DRIVEN, survey
+from townlet_env.policies.needs_driven import NO_AIM, Memory, NeedsDriven
 from townlet_env.policies.policy import Seat, Sight, look
 from townlet_env.policies.simple import Random
 from townlet_env.sim.batch import WorldBatch
@@ -59,9 +59,9 @@ def test_random_residents_draw_the_same_actions(tmp_path):
 def random_memory(stage, rng) -> Memory:
     """Return a memory that somebody may have who just got into this state, or was put there."""
     if rng.random() < 0.4:
-        return Memory(NONE, REST, 0, int(stage.world.tick + rng.integers(-9, 9)))
+        return NO_AIM
     affordance, rank = rng.integers(len(stage.scenario.plan.names.affordances)), rng.integers(6)
-    return Memory(int(affordance), int(rank), int(rng.integers(0, 95)), 0)
+    return Memory(int(affordance), int(rank), int(rng.integers(0, 95)))
 
 
 @pytest.mark.parametrize("name", ["house", "corridor", "plaza", "alone", "crowd"])

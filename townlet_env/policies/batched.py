@@ -11,7 +11,7 @@ from townlet_env.policies.kernels import judgement
 from townlet_env.policies.kernels.chance import draw_worlds
 from townlet_env.policies.kernels.decide import decide_worlds
 from townlet_env.policies.kernels.judgement import MEMORY, NOBODY, survey
-from townlet_env.policies.needs_driven import NEW_LIFE, Memory
+from townlet_env.policies.needs_driven import NO_AIM, Memory
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.plan import Plan
 from townlet_env.sim.state import Records
@@ -48,7 +48,7 @@ class Crowd:
             self._memory = _room(w + 1, known.shape[1])
             self._memory[: len(known)] = known
         self._memory["follows"][w, slot] = NOBODY if policy is None else COMPILED[policy]
-        self._remember(w, slot, NEW_LIFE)
+        self._remember(w, slot, NO_AIM)
 
     def decide(self, batch: WorldBatch, orders: npt.NDArray[np.int32], first: int = 0) -> None:
         """Write the actions of everybody seated.

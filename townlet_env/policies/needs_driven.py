@@ -11,7 +11,6 @@ from typing import NamedTuple
 from townlet_env.policies.errands import pursue, walk
 from townlet_env.policies.kernels.judgement import (
     ARRIVAL_SLACK,
-    CHAT_PAUSE,
     COMFORT,
     COMFORT_LEVEL,
     CRITICAL,
@@ -47,7 +46,15 @@ from townlet_env.policies.outlook import (
     prospects,
 )
 from townlet_env.policies.policy import WAIT, Policy, Seat, Sight
-from townlet_env.sim.ids import DIRECTION_DX, DIRECTION_DY, MINUTES_PER_DAY, NONE, Need, ShiftState
+from townlet_env.sim.ids import (
+    DIRECTION_DX,
+    DIRECTION_DY,
+    MINUTES_PER_DAY,
+    NONE,
+    Need,
+    ShiftState,
+    Verb,
+)
 from townlet_env.sim.places import (
     UNREACHABLE,
     manhattan,
@@ -59,15 +66,14 @@ from townlet_env.sim.state import World
 
 
 class Memory(NamedTuple):
-    """The aim, so that a resident does not waver on the way, and the chats so far."""
+    """The aim, so that a resident does not waver on the way."""
 
     affordance: int  # of the aim; NONE without one
     rank: int  # what it is for: DIRE to PROVISION; REST is no aim
     age: int  # ticks since it was chosen
-    chat_from: int  # tick before which there is no further chat
 
 
-NEW_LIFE = Memory(NONE, REST, 0, 0)
+NO_AIM = Memory(NONE, REST, 0)
 
 
 class Now(NamedTuple):
@@ -95,14 +101,14 @@ class NeedsDriven(Policy):
         self._atlas = survey(seat.plan)
         self._deeds = learn(seat.plan, self._atlas)
         self._longest = max((deed.duration for deed in self._deeds), default=0)
-        self._memory = NEW_LIFE
+        self._memory = NO_AIM
 
     def reset(self) -> None:
         """Begin a new life."""
-        self._memory = NEW_LIFE
+        self._memory = NO_AIM
 
     def get_memory(self) -> Memory:
-        """Return the aim and the time of the next chat."""
+        """Return the aim."""
         return self._memory
 
     def set_memory(self, memory: Memory) -> None:
@@ -115,15 +121,15 @@ class NeedsDriven(Policy):
         busy = world.busy_affordance[i] != NONE
         content = float(world.needs[i].min()) >= CRITICAL_LEVEL
         if busy and (world.busy_remaining[i] > 0 or content):
-            self._keep(NEW_LIFE)  # what comes next is decided when it is over
+            self._memory = NO_AIM  # what comes next is decided when it is over
             return WAIT
         now = self._look(sight)
         if busy:  # with open-ended work, which is left only for a need
-            aim = self._called(now, NEW_LIFE, DUTY)
-            self._keep(aim)
+            aim = self._called(now, NO_AIM, DUTY)
+            self._memory = aim
             return WAIT if aim.rank == REST else self._atlas.release
         aim = self._called(now, self._kept(now), REST)
-        self._keep(aim)
+        self._memory = aim
         action = self._carry_out(now, aim)
         return self._chat(sight) if action == WAIT else action
 
@@ -164,7 +170,7 @@ class NeedsDriven(Policy):
                 return aim
             call = self._call(now, rank)
             if call != SILENT:
-                return Memory(call, rank, 0, aim.chat_from)
+                return Memory(call, rank, 0)
         return aim
 
     def _call(self, now: Now, rank: int) -> int:
@@ -183,12 +189,11 @@ class NeedsDriven(Policy):
     def _kept(self, now: Now) -> Memory:
         """Return the aim, a tick older, if it still stands; work and meets are asked anew."""
         aim = self._memory
-        none = NEW_LIFE._replace(chat_from=aim.chat_from)
         if aim.rank in (DUTY, MEETING, REST) or aim.age >= PATIENCE:
-            return none
+            return NO_AIM
         stands = now.outlook[aim.affordance].first == aim.affordance
         if not stands or not self._admissible(now, aim.rank, aim.affordance):
-            return none
+            return NO_AIM
         return aim._replace(age=aim.age + 1)
 
     def _need(self, now: Now, rank: int) -> int:
@@ -335,19 +340,12 @@ class NeedsDriven(Policy):
         return WAIT
 
     def _chat(self, sight: Sight) -> int:
-        """Talk, instead of waiting, to somebody near by who is no rival; not all the time."""
+        """Talk, instead of waiting, to somebody near by who is no rival; not twice in a row."""
         world, i, rules = sight.world, self.seat.slot, self._rules
-        if not sight.mask[self._atlas.chat] or world.tick < self._memory.chat_from:
+        if not sight.mask[self._atlas.chat] or world.last_verb[i] == Verb.CHAT:
             return WAIT
         j = int(nearest_free_resident(world, i, int(rules.chat_range)))
-        if world.rivalry[i, j] > rules.avoid_threshold:
-            return WAIT
-        self._memory = self._memory._replace(chat_from=int(world.tick) + CHAT_PAUSE)
-        return self._atlas.chat
-
-    def _keep(self, aim: Memory) -> None:
-        """Remember an aim, and go on counting the chats."""
-        self._memory = aim._replace(chat_from=self._memory.chat_from)
+        return WAIT if world.rivalry[i, j] > rules.avoid_threshold else self._atlas.chat
 
 
 def _is_night(world: World) -> bool:

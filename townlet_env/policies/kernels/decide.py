@@ -15,7 +15,6 @@ from townlet_env.policies.kernels.calls import (
     stands,
 )
 from townlet_env.policies.kernels.judgement import (
-    CHAT_PAUSE,
     COMFORT,
     CRITICAL_LEVEL,
     DUTY,
@@ -29,7 +28,7 @@ from townlet_env.policies.kernels.judgement import (
 )
 from townlet_env.policies.kernels.outlook import blank, committed, look_ahead, people_ahead
 from townlet_env.policies.kernels.walk import Mask, is_taken, walk
-from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE
+from townlet_env.sim.ids import MINUTES_PER_DAY, NEED_COUNT, NONE, Verb
 from townlet_env.sim.kernels.observe_mask import has_what_it_takes
 from townlet_env.sim.places import (
     DX,
@@ -74,7 +73,6 @@ def decide_worlds(
                 continue
             if worlds[w].alive[i] == 0:
                 drop_aim(mind)
-                mind.chat_from = 0
                 orders[w, i] = 0
             else:
                 orders[w, i] = decide(worlds[w], rules[0], scene, masks[w, i], mind, i)
@@ -104,7 +102,7 @@ def decide(world: World, rules: Rules, scene: Scene, mask: Mask, mind: Memory, i
         drop_aim(mind)
     called(world, rules, now, mind, i, REST)
     action = carry_out(world, rules, now, mask, mind, i)
-    return action if action != 0 else chat(world, rules, now.atlas, mask, mind, i)
+    return action if action != 0 else chat(world, rules, now.atlas, mask, i)
 
 
 @kernel
@@ -191,12 +189,9 @@ def step_aside(world: World, atlas: Atlas, mask: Mask, i: int) -> int:
 
 
 @kernel
-def chat(world: World, rules: Rules, atlas: Atlas, mask: Mask, mind: Memory, i: int) -> int:
-    """Talk, instead of waiting, to somebody near by who is no rival; not all the time."""
-    if mask[atlas.chat] == 0 or world.tick < mind.chat_from:
+def chat(world: World, rules: Rules, atlas: Atlas, mask: Mask, i: int) -> int:
+    """Talk, instead of waiting, to somebody near by who is no rival; not twice in a row."""
+    if mask[atlas.chat] == 0 or world.last_verb[i] == Verb.CHAT:
         return 0
     j = nearest_free_resident(world, i, rules.chat_range)
-    if world.rivalry[i, j] > rules.avoid_threshold:
-        return 0
-    mind.chat_from = world.tick + CHAT_PAUSE
-    return int(atlas.chat)
+    return 0 if world.rivalry[i, j] > rules.avoid_threshold else int(atlas.chat)

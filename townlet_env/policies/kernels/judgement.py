@@ -36,7 +36,6 @@ THRIFT = 60.0  # ticks that spending the whole wallet counts as
 PANTRY = 2  # ingredients in the bag, and units in the store, that one likes to have
 LINE = 20  # ticks in line that are borne for what can wait
 PATIENCE = 90  # ticks after which an aim is thought over
-CHAT_PAUSE = 5  # ticks between two chats
 ARRIVAL_SLACK = 4  # minutes to spare on the way to work
 DETOUR = 8  # steps more than the shortest path that are better than to stand behind somebody
 OPEN_END = 480  # ticks that work of somebody else is expected to last
@@ -52,7 +51,6 @@ MEMORY: np.dtype[np.void] = np.dtype(
         ("affordance", np.int8),  # of the aim, or NONE
         ("rank", np.int8),  # DIRE to REST; REST is no aim
         ("age", np.int16),  # ticks since the aim was chosen
-        ("chat_from", np.int32),  # tick before which there is no further chat
     ],
     align=True,
 )
