@@ -81,6 +81,7 @@ class RecordBatch:
         self.towns = towns
         self.critic = critic
         self._metadata = _metadata(towns, self.settings.metadata)
+        self._common = _common_meta(towns, self.settings.tags)
         self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata, bundle=True))
         self._thread = BackgroundWriter(self.writer)
         lanes = towns.num_envs
@@ -327,23 +328,34 @@ class RecordBatch:
         )
 
     def _meta(self, agent: str, w: int, life: Life) -> SampleMeta:
-        rows, towns = len(life.mask), self.towns
+        rows = len(life.mask)
         known = not np.isnan(life.columns["log_probs"]).all()
         origin = self._metadata.model_copy(update={"seed": self._seeds[w]})
-        return SampleMeta(
-            agent_id=agent,
-            episode_id=int(self._episode_of[w]),
-            feature_names=towns.feature_names,
-            map_channels=towns.map_channels or None,
-            reward_components=towns.reward_components,
-            action_lookup=towns.action_lookup,
-            action_dim=len(towns.action_lookup),
-            timesteps=rows,
-            value_pred_steps=rows + 1,
-            behaviour=self.settings.behaviour_of(agent, log_probs_known=known),
-            tags=self.settings.tags,
-            capture_metadata=origin,
-        )
+        changes = {
+            "agent_id": agent,
+            "episode_id": int(self._episode_of[w]),
+            "timesteps": rows,
+            "value_pred_steps": rows + 1,
+            "behaviour": self.settings.behaviour_of(agent, log_probs_known=known),
+            "capture_metadata": origin,
+        }
+        return self._common.model_copy(update=changes)
+
+
+def _common_meta(towns: TownletVectorEnv, tags: tuple[str, ...]) -> SampleMeta:
+    """Return the sidecar of one row of nobody: what all sidecars of a recording share."""
+    return SampleMeta(
+        agent_id="",
+        episode_id=0,
+        feature_names=towns.feature_names,
+        map_channels=towns.map_channels or None,
+        reward_components=towns.reward_components,
+        action_lookup=towns.action_lookup,
+        action_dim=len(towns.action_lookup),
+        timesteps=1,
+        value_pred_steps=2,
+        tags=tags,
+    )
 
 
 def _metadata(towns: TownletVectorEnv, stated: CaptureMetadata) -> CaptureMetadata:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.metrics import TownEvent, sample_metrics
-from townlet_replay.sample import ReplaySample, with_meta
+from townlet_replay.sample import ReplaySample, with_metrics
 from townlet_replay.sidecar import SampleMeta
 
 NAN = float("nan")
@@ -74,7 +74,7 @@ class Life(NamedTuple):
             extras=extras,
             meta=meta,
         )
-        return with_meta(sample, metrics=sample_metrics(sample, self.events, self.illegal))
+        return with_metrics(sample, sample_metrics(sample, self.events, self.illegal))
 
     def _last_value(self) -> float:
         if not self.columns["terminated"][-1]:

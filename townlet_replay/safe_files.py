@@ -16,6 +16,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,7 @@ MAX_JSON_DIGITS = 19  # digits of the largest int64
 MAX_FILE_BYTES = 2 * 2**30
 TEMPORARY_SUFFIX = ".tmp"  # behind a dot and the name that the file is to get
 
+_line = json.JSONEncoder(allow_nan=False).encode
 _PATH_PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _BLOCK = 2**16  # bytes of JSON whose nesting is looked at together
 _QUOTE = ord('"')
@@ -186,10 +188,25 @@ def to_json(model: BaseModel) -> bytes:
     Raises:
         CaptureError: a text cannot be written as UTF-8.
     """
-    value = _plain(model.model_dump(mode="python", by_alias=True))
-    fields = value.items() if isinstance(value, dict) else ()
-    lines = ",\n".join(f"{_line(name)}: {_block(item)}" for name, item in fields)
+    fields = model.model_dump(mode="python", by_alias=True)
+    lines = ",\n".join(f"{_line(name)}: {_field(item)}" for name, item in fields.items())
     return f"{{\n{lines}\n}}\n".encode("ascii")
+
+
+def _field(item: object) -> str:
+    if isinstance(item, tuple) and {*map(type, item)} == {str}:
+        return _names(item)
+    if isinstance(item, dict) and {*map(type, item)} == {int}:
+        pairs = tuple(item.items())
+        if {*map(type, item.values())} == {str}:
+            return _names(pairs)
+    return _block(_plain(item))
+
+
+@lru_cache(maxsize=64)
+def _names(names: tuple[str, ...] | tuple[tuple[int, str], ...]) -> str:
+    """Write a list of names, or names by number: every sidecar of a capture has the same."""
+    return _block(_plain(dict(names) if isinstance(names[0], tuple) else names))
 
 
 def _block(value: JsonValue) -> str:
@@ -199,10 +216,6 @@ def _block(value: JsonValue) -> str:
     if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         return "[\n" + ",\n".join(f" {_line(item)}" for item in value) + "\n]"
     return _line(value)
-
-
-def _line(value: JsonValue) -> str:
-    return json.dumps(value, allow_nan=False)
 
 
 def _plain(value: object) -> JsonValue:

@@ -6,6 +6,7 @@ got, and how that ended. There is no padding, and the last row is the only one t
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from townlet_replay.npz import (
 )
 from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packed_file import PACKED, decode_packed, encode_packed
-from townlet_replay.sidecar import SCHEMA_VERSION, Mode, SampleMeta
+from townlet_replay.sidecar import SCHEMA_VERSION, Mode, SampleMeta, SampleMetrics
 
 OBSERVATION_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FINAL = "final_"
@@ -372,6 +373,13 @@ def written_as(meta: SampleMeta, mode: Mode, **digests: str) -> SampleMeta:
     """Return ``meta`` as the sidecar of a file written in ``mode`` with these digests."""
     changes = {"schema_version": SCHEMA_VERSION, "mode": mode, "digests": digests}
     return meta.model_copy(update=changes)
+
+
+def with_metrics(sample: ReplaySample, metrics: SampleMetrics) -> ReplaySample:
+    """Return ``sample`` with these metrics in its sidecar; nothing that is checked changes."""
+    copied = copy.copy(sample)
+    object.__setattr__(copied, "meta", sample.meta.model_copy(update={"metrics": metrics}))
+    return copied
 
 
 def with_meta(sample: ReplaySample, **changes: object) -> ReplaySample:

@@ -24,7 +24,7 @@ from townlet_replay.manifest import Capture
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.rollout import check_alike
 from townlet_replay.safe_files import first_problem, sync_directory
-from townlet_replay.sample import FINAL, ReplaySample, arrays_of, build_sample, with_meta
+from townlet_replay.sample import FINAL, ReplaySample, arrays_of, build_sample, with_metrics
 from townlet_replay.sidecar import SCHEMA_VERSION, CaptureMetadata, SampleMeta
 from townlet_replay.tools.derived import write_samples
 from townlet_replay.writer import CaptureWriter, WriterSettings
@@ -131,7 +131,7 @@ def _measured(life: ReplaySample) -> ReplaySample:
             f"sample of agent {life.meta.agent_id!r}, episode {life.meta.episode_id}: its metrics "
             f"cannot be: {first_problem(error)}"
         ) from error
-    return with_meta(life, metrics=metrics)
+    return with_metrics(life, metrics)
 
 
 class Parts(NamedTuple):

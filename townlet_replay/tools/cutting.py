@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import sample_metrics
-from townlet_replay.sample import ReplaySample, with_meta
+from townlet_replay.sample import ReplaySample, with_metrics
 
 _FINAL_MASK = "final_action_mask"
 _ILLEGAL = "illegal_actions"
@@ -61,7 +61,7 @@ def cut_rows(sample: ReplaySample, start: int, stop: int) -> ReplaySample:
             update={"timesteps": stop - start, "value_pred_steps": stop - start + 1}
         ),
     )
-    return with_meta(cut, metrics=sample_metrics(cut, None, _refused(sample, cut)))
+    return with_metrics(cut, sample_metrics(cut, None, _refused(sample, cut)))
 
 
 def _extras(sample: ReplaySample, start: int, stop: int) -> dict[str, NDArray[Any]]:
