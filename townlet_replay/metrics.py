@@ -49,6 +49,7 @@ class CaptureTotals(BaseModel):
     action_blocked_ratio: float | None = None
     action_entropy: float | None = None
     clip_share: float | None = None
+    terminations: int | None = Field(default=None, description="lives that ended, were not cut")
 
 
 class CaptureMetrics(BaseModel):
@@ -115,6 +116,7 @@ def _metrics(
         action_blocked_ratio=None if illegal is None else illegal / sample.rows,
         action_entropy=entropy(counts),
         clip_share=_clip_share(sample),
+        terminations=int(sample.terminations[-1]),
     )
 
 
@@ -213,6 +215,7 @@ def capture_totals(samples: Sequence[SampleMetrics]) -> CaptureTotals:
         action_blocked_ratio=row_mean((s.action_blocked_ratio, s.timesteps) for s in samples),
         action_entropy=entropy(counts),
         clip_share=row_mean((s.clip_share, s.timesteps) for s in samples),
+        terminations=_total(s.terminations for s in samples),
     )
 
 

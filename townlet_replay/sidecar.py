@@ -105,6 +105,9 @@ class SampleMetrics(StrictDocument):
     )
     action_entropy: float | None = Field(default=None, description="of the actions taken, nats")
     clip_share: float | None = Field(default=None, description="share of rows, clipped reward")
+    terminations: int | None = Field(
+        default=None, ge=0, le=1, description="1: the life ended; 0: the rows were cut off"
+    )
 
 
 class SampleSource(StrictDocument):

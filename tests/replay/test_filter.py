@@ -139,7 +139,14 @@ def days(tmp_path):
     writer = CaptureWriter(tmp_path / "days")
     for episode in range(4):
         samples = [
-            life(agent, episode, rows=3 + episode, seed=number, tags=("night",) * (episode % 2))
+            life(
+                agent,
+                episode,
+                rows=3 + episode,
+                seed=number,
+                tags=("night",) * (episode % 2),
+                dies=agent == "ben" and episode == 2,
+            )
             for number, agent in enumerate(("anna", "ben"))
         ]
         samples[1] = with_meta(samples[1], behaviour=Behaviour(kind="script_eps", epsilon=0.25))
@@ -159,6 +166,7 @@ def days(tmp_path):
         ("epsilon != null", lambda sample: sample.meta.behaviour.epsilon is not None),
         ("behaviour in ['script_eps']", lambda s: s.meta.behaviour.kind == "script_eps"),
         ("episode_id in [0, 3]", lambda sample: sample.meta.episode_id in (0, 3)),
+        ("terminations == 1", lambda sample: sample.terminations[-1]),
         ("action_counts['chat'] > 2", lambda s: s.meta.metrics.action_counts.get("chat", 0) > 2),
     ],
 )
