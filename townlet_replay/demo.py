@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     scenarios: tuple[str, ...]
     training: TrainConfig
     settings: CompareSettings
+    jobs: int = 2  # processes
 
     @property
     def comparison_steps(self) -> int:
@@ -100,5 +101,5 @@ def capture_stories(plan: Plan, out: Path, watch: Watch) -> list[Story]:
 
 def compare_learners(plan: Plan, out: Path, watch: Watch) -> tuple[Comparison, Path]:
     """Train and evaluate all arms, and return the results and the path of the report."""
-    found = compare(plan.training, plan.settings, out / COMPARISON, watch)
+    found = compare(plan.training, plan.settings, out / COMPARISON, watch, jobs=plan.jobs)
     return found, write_report(found, out / COMPARISON)

@@ -7,34 +7,26 @@ import io
 import numpy as np
 import pytest
 from cli_runs import refusal, townlet
+from comparisons import BRIEF, training
 
 from townlet_env.errors import ConfigError
 from townlet_replay.compare import exam, sb3_arms
-from townlet_replay.compare.course import Course, lesson_of, rows_of
-from townlet_replay.compare.exam import Examiner, agreement
+from townlet_replay.compare.course import Course, rows_of
+from townlet_replay.compare.exam import Examiner
 from townlet_replay.compare.report import escaped, markdown, summary_table, write_report
-from townlet_replay.compare.results import ARMS, Arm, CompareSettings, Point, Run, compare_settings
+from townlet_replay.compare.results import (
+    ARMS,
+    Arm,
+    Play,
+    Point,
+    Run,
+    compare_settings,
+)
 from townlet_replay.compare.run import compare, examinations, read_results
 from townlet_replay.compare.scores import Scale, final_spread, scale_of
 from townlet_replay.errors import CaptureError, TrainingError
 from townlet_replay.evaluation import evaluate, network_actor, sb3_actor
-from townlet_replay.training.config import load_train_config
 from townlet_replay.training.harness import TrainingHarness
-
-SMALL = {
-    "network": {"map_width": 8, "features_width": 16, "trunk_widths": [16]},
-    "ppo": {"epochs": 2, "minibatch_size": 64, "learning_rate": 2e-3},
-    "bc": {"epochs": 25, "patience": None, "minibatch_size": 64, "learning_rate": 5e-3},
-    "live": {"steps": 600, "num_worlds": 2, "rollout_ticks": 40},
-    "rollout": {"ticks": 80},
-    "replay": {"batch_size": 8},
-    "epochs": 2,
-}
-BRIEF = CompareSettings(seeds=2, eval_seeds=2, points=2, capture_episodes=2)
-
-
-def training(**changes):
-    return load_train_config("employment_punctuality", {**SMALL, **changes})
 
 
 def without_clock(found):
@@ -115,11 +107,11 @@ def test_learners_of_one_seed_start_alike_and_end_apart(found):
 
 
 def test_training_on_a_capture_moves_choices_towards_it_and_pays(found):
-    chance = np.mean(points(found, "random")[0].sampled)
+    chance = np.mean(points(found, "random")[0].sampled.scores)
     for seed in (0, 1):
         untrained, cloned, _ = points(found, "capture_native", seed)
         assert cloned.agreement > untrained.agreement + 0.03
-        assert np.mean(cloned.sampled) > chance + 0.3
+        assert np.mean(cloned.sampled.scores) > chance + 0.3
 
 
 def test_results_survive_the_file_and_a_second_time_is_the_same(found, folder, tmp_path):
@@ -145,8 +137,8 @@ def test_every_examination_plays_the_seeds_that_are_named(found, tmp_path, monke
     again = compare(training(), only(*arms, seeds=2), tmp_path)
     assert set(played) == {found.evaluation_seeds} == {(1_000_000, 1_000_001)}
     trained = sum(len(run.points) for arm in again.arms for run in arm.runs if arm.name in arms[:3])
-    # Sampled and greedy each, but for the references.
-    assert len(played) == 2 * trained + 2
+    # Sampled and greedy each, but for the references; the clone also beside the script.
+    assert len(played) == 2 * trained + 2 + 2
 
 
 def test_sampled_and_greedy_play_are_told_apart():
@@ -168,16 +160,17 @@ def test_the_twin_of_stable_baselines_acts_as_the_native_network_does():
     from townlet_env.views.sb3 import TownletVecEnv
 
     env = TownletVecEnv(course.scenario, 1, seed=0)
-    settings = {**sb3_arms._of(config, network), "batch_size": 8}
+    settings = {**sb3_arms.settings_of(config, network), "batch_size": 8}
     model = sb3_arms.MaskablePPO("MultiInputPolicy", env, n_steps=8, **settings)
     copy = sb3_arms.native_copy(model, network)
     assert copy.digest != network.digest  # Stable-Baselines3 draws weights of its own
-    sb3_arms._load(model, network)
+    sb3_arms.load_weights(model, network)
     assert sb3_arms.native_copy(model, network).digest == network.digest
     examiner = Examiner(course.scenario, (5, 6))
     for greedy in (False, True):
         ours = examiner.play(network_actor(network, seed=0, greedy=greedy))
-        assert examiner.play(sb3_actor(model, seed=0, greedy=greedy)) == pytest.approx(ours)
+        theirs = examiner.play(sb3_actor(model, seed=0, greedy=greedy))
+        assert theirs.scores == pytest.approx(ours.scores)
 
 
 # Two evaluation seeds each: live training, the recorded scripts, the recorded clones.
@@ -245,57 +238,6 @@ def test_interrupted_it_leaves_the_runs_that_are_complete(tmp_path):
     assert "Interrupted" in markdown(left)
 
 
-def test_agreement_counts_choices_only_and_falls_with_every_other_choice(tmp_path):
-    config = training()
-    course = Course.plan(config, BRIEF, tmp_path)
-    lesson = lesson_of(course.record_scripts())
-    network = TrainingHarness(config).network
-    legal = (lesson.action_mask != 0).sum(axis=1)
-    chosen = np.concatenate(
-        [
-            np.where(lesson.action_mask[i] != 0, logits, -np.inf).argmax(keepdims=True)
-            for i, logits in enumerate(_logits(network, lesson))
-        ]
-    )
-    mine = lesson._replace(actions=chosen.astype(np.int64))
-    assert agreement(network, mine) == 1.0
-    # Every third row is left without a choice, and can no longer count.
-    forced = np.arange(0, len(legal), 3)
-    mask = mine.action_mask.copy()
-    mask[forced] = 0
-    mask[forced, chosen[forced]] = 1
-    mine = mine._replace(action_mask=mask)
-    choice = np.flatnonzero((mask != 0).sum(axis=1) > 1)
-    # Another legal action, in a quarter of the rows with a choice.
-    changed = choice[::4]
-    actions = mine.actions.copy()
-    for row in changed:
-        others = np.flatnonzero(lesson.action_mask[row])
-        actions[row] = others[others != actions[row]][0]
-    share = agreement(network, mine._replace(actions=actions))
-    assert share == pytest.approx(1 - len(changed) / len(choice))
-
-
-def _logits(network, lesson):
-    import torch
-
-    with torch.no_grad():
-        tensors = network.spec.tensors(lesson.observations, network.device)
-        return network(tensors)[0].numpy()
-
-
-def test_a_noisy_capture_teaches_what_was_meant(tmp_path):
-    settings = BRIEF.model_copy(update={"capture_epsilon": 0.5})
-    dataset = Course.plan(training(), settings, tmp_path).record_scripts()
-    lesson = lesson_of(dataset)
-    done = np.concatenate([dataset.sample(i).actions for i in range(dataset.count)])
-    meant = np.concatenate(
-        [dataset.sample(i).extras["intent_actions"] for i in range(dataset.count)]
-    )
-    assert (done != meant).any()
-    np.testing.assert_array_equal(lesson.actions, meant)
-
-
 def arm_of(name, *scores):
     def point(score):
         return Point(
@@ -303,7 +245,7 @@ def arm_of(name, *scores):
             live_steps=0,
             captured_steps=0,
             gradient_steps=0,
-            sampled=(score - 1.0, score + 1.0),
+            sampled=Play(scores=(score - 1.0, score + 1.0), kpis={}, residents={}),
             greedy=None,
         )
 
@@ -333,7 +275,7 @@ def test_the_report_shows_every_seed_and_points_at_pictures_that_are_there(found
     assert "2 training seeds (0, 1), the unit of replication" in text
     for arm in found.arms:
         for run in arm.runs:
-            score = np.mean(run.points[-1].sampled)
+            score = np.mean(run.points[-1].sampled.scores)
             seed = "" if run.seed is None else run.seed
             assert f"| {escaped(arm.name)} | {seed} | {score:.3f} |" in text
     for name in ("curves.png", "scores.png"):
@@ -372,7 +314,9 @@ def test_the_command_writes_a_report_and_prints_results(tmp_path):
     out = tmp_path / "out"
     options = ["--steps", "320", "--seeds", "1", "--eval-seeds", "2", "--points", "1"]
     arms = ["--arms", "live_native,script,random"]
-    ran = townlet("compare", "queue_conflict", *arms, *options, "--output", out, "--json")
+    ran = townlet(
+        "compare", "queue_conflict", *arms, *options, "--output", out, "--json", "--jobs", 1
+    )
     assert ran.code == 0
     assert {arm["name"] for arm in ran.json["arms"]} == {"live_native", "script", "random"}
     assert (out / "report.md").is_file()
@@ -390,7 +334,7 @@ def test_ctrl_c_reports_what_is_complete(tmp_path, monkeypatch):
 
     monkeypatch.setattr(native_arms, "train_live", interrupted)
     arms = ["--arms", "live_native,script,random", "--seeds", "1", "--eval-seeds", "2"]
-    ran = townlet("compare", "queue_conflict", *arms, "--output", tmp_path)
+    ran = townlet("compare", "queue_conflict", *arms, "--output", tmp_path, "--jobs", 1)
     assert ran.code == 130
     text = (tmp_path / "report.md").read_text()
     assert "Interrupted" in text

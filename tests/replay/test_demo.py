@@ -33,7 +33,7 @@ TINY = {
 def tiny(monkeypatch):
     """The demo with hardly any training."""
     settings = CompareSettings(seeds=1, eval_seeds=2, points=1, capture_episodes=2)
-    plan = Plan(CLASSICS, load_train_config("demo", TINY), settings)
+    plan = Plan(CLASSICS, load_train_config("demo", TINY), settings, jobs=1)
     monkeypatch.setattr(demo, "plan_demo", lambda *, quick: plan)
 
 

@@ -25,10 +25,14 @@ def compare(
     capture_episodes: Annotated[
         int, typer.Option(min=1, help="Episodes recorded without --capture-dir.")
     ] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; results do not depend on it.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; two change the bits.")] = 1,
+    restart: Annotated[bool, typer.Option(help="Delete the finished runs of the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Train the arms, evaluate them live on common seeds, and write a report with pictures.
+
+    Finished runs are kept: after Ctrl-C, or with more arms or seeds, the same command goes on.
 
     Example: townlet compare employment_punctuality --seeds 3 --output runs/compare
     """
@@ -56,9 +60,18 @@ def compare(
         points=points,
         capture_episodes=capture_episodes,
     )
+    total = examinations(settings, wanted, None if restart else output)
     try:
-        with bar("comparing", examinations(settings, wanted)) as progress:
-            found = run(settings, wanted, output, lambda note: progress.advance(note=note))
+        with bar("comparing", total) as progress:
+            found = run(
+                settings,
+                wanted,
+                output,
+                lambda note: progress.advance(note=note),
+                jobs=jobs,
+                threads=threads,
+                restart=restart,
+            )
     except KeyboardInterrupt:
         # The runs that are complete deserve their report; an older comparison has one.
         if (output / RESULTS).is_file() and not (left := read_results(output)).complete:

@@ -84,25 +84,57 @@ class Course(NamedTuple):
         points, updates = self.settings.points, self.updates
         return frozenset(-(-updates * k // points) for k in range(1, points + 1))
 
-    def record_scripts(self) -> ReplayDataset:
-        """Return the capture that was given, or record the scripts of the scenario.
+    @property
+    def source_in_words(self) -> str:
+        """Where the capture comes from."""
+        where = self.config.capture_dir
+        return (
+            str(where)
+            if where is not None
+            else ("the scenario's scripts, recorded for this comparison")
+        )
+
+    def record_scripts(self) -> None:
+        """Record the scripts of the scenario, unless a capture was given.
 
         Raises:
             ConfigError: Somebody in the scenario has no script.
-            CaptureError: The capture given is damaged or of another catalogue, or none can be
-                written.
+            CaptureError: The capture cannot be written.
         """
         if self.config.capture_dir is not None:
-            return self.dataset(self.config.capture_dir)
-        folder = self.directory / "captures" / "scripts"
+            return
         settings = CaptureSettings(
             episodes=self.settings.capture_episodes,
             epsilon=self.settings.capture_epsilon,
             seed=self.settings.capture_seed,
             overwrite=True,
         )
-        capture_scenario(self.scenario, folder, settings)
-        return self.dataset(folder)
+        capture_scenario(self.scenario, self._scripts, settings)
+
+    def capture(self) -> ReplayDataset:
+        """Open the capture that was given, or the recording of the scripts.
+
+        Raises:
+            CaptureError: It is damaged or of another catalogue.
+            TrainingError: It shows an evaluation episode.
+        """
+        dataset = self.dataset(self.config.capture_dir or self._scripts)
+        shown = {meta.capture_metadata.seed for meta in dataset.metas}
+        shared = [seed for seed in self.evaluation_seeds if seed in shown]
+        if shared:
+            raise TrainingError(
+                f"{dataset.config.manifest}: expected no episode of the evaluation seeds, found "
+                f"{shared[0]}; choose another first_eval_seed"
+            )
+        return dataset
+
+    @property
+    def _scripts(self) -> Path:
+        return self.directory / "captures" / "scripts"
+
+    def clone_folder(self, seed: int) -> Path:
+        """Return where the clone of a training seed is recorded."""
+        return self.directory / "captures" / f"clone_seed_{seed}"
 
     def record_network(self, network: TownletNetwork, seed: int) -> ReplayDataset:
         """Let a network play everybody, sampled, and record log-probs and values.
@@ -110,7 +142,7 @@ class Course(NamedTuple):
         Raises:
             CaptureError: The capture cannot be written.
         """
-        folder = self.directory / "captures" / f"clone_seed_{seed}"
+        folder = self.clone_folder(seed)
         env = TownletParallelEnv(self.scenario, details=True)
         first = self.clone_seed(seed)
         record_policy(

@@ -20,6 +20,8 @@ _COLOURS: dict[ArmName, str] = {
     "live_sb3": "#D55E00",
     "capture_native": "#009E73",
     "capture_sb3": "#CC79A7",
+    "bc": "#E69F00",
+    "bc_then_live": "#56B4E9",
     "script": "#000000",
     "random": "#7a7a7a",
 }
@@ -28,6 +30,8 @@ _MARKERS: dict[ArmName, str] = {
     "live_sb3": "s",
     "capture_native": "^",
     "capture_sb3": "D",
+    "bc": "v",
+    "bc_then_live": "P",
 }
 _DASHES: dict[ArmName, str] = {"script": "--", "random": ":"}
 _MODES = ((False, "sampled"), (True, "greedy"))
@@ -52,7 +56,7 @@ def curves_png(comparison: Comparison) -> bytes:
         axis.set_xlabel("agent steps made live by the arm's own policy")
         shift = 0.0
         for arm in comparison.arms:
-            if arm.name.startswith("live"):
+            if arm.name.endswith("live") or arm.name.startswith("live"):
                 _curve(axis, arm, greedy=greedy)
             elif arm.name not in REFERENCES:
                 _finish(axis, arm, shift, greedy=greedy)

@@ -6,7 +6,9 @@ arms is the learner and its random numbers, not the network.
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,8 +22,8 @@ from torch import Tensor
 from townlet_env.views.sb3 import TownletVecEnv
 from townlet_replay.compare.course import Course, Watch, rows_of
 from townlet_replay.compare.exam import Examiner
-from townlet_replay.compare.native_arms import Start, counts_after
-from townlet_replay.compare.results import Point, Run, Stage
+from townlet_replay.compare.native_arms import Start, cards_after, counts_after
+from townlet_replay.compare.results import HealthPoint, Point, Run, Stage
 from townlet_replay.errors import TrainingError
 from townlet_replay.evaluation import sb3_actor
 from townlet_replay.policy.network import NetworkConfig, ObservationSpec, TownletNetwork
@@ -59,18 +61,23 @@ def train_live(course: Course, seed: int, examiner: Examiner, watch: Watch) -> R
     config = course.with_seed(seed)
     live = config.live
     env = TownletVecEnv(course.scenario, live.num_worlds, seed=seed)
-    _check_minibatches(config, env.num_envs * live.rollout_ticks)
+    check_minibatches(config, env.num_envs * live.rollout_ticks)
     start = TrainingHarness(config).network
     with warnings.catch_warnings():
         # A shorter last minibatch is what the native learner has as well.
         warnings.filterwarnings("ignore", "You have specified a mini-batch size", UserWarning)
         model = MaskablePPO(
-            "MultiInputPolicy", env, n_steps=live.rollout_ticks, **_of(config, start)
+            "MultiInputPolicy", env, n_steps=live.rollout_ticks, **settings_of(config, start)
         )
-    _load(model, start)
+    load_weights(model, start)
     scout = _Scout(course, start, examiner, watch, seed)
     model.learn(live.steps, callback=scout)
-    return Run(seed=seed, points=tuple(scout.points))
+    return Run(
+        seed=seed,
+        points=tuple(scout.points),
+        weights=native_copy(model, start).digest,
+        health=tuple(scout.health.points),
+    )
 
 
 def train_on_capture(course: Course, seed: int, start: Start, examiner: Examiner) -> Run:
@@ -86,14 +93,24 @@ def train_on_capture(course: Course, seed: int, start: Start, examiner: Examiner
         )
     config = course.with_seed(seed)
     model = CaptureMaskablePPO.from_dataset(
-        start.dataset, accept_bias=config.accept_bias, **_of(config, start.network)
+        start.dataset, accept_bias=config.accept_bias, **settings_of(config, start.network)
     )
-    _load(model, start.network)
-    counter = _StepCounter(model)
-    model.learn(config.epochs * rows_of(start.dataset))
+    load_weights(model, start.network)
+    counter = StepCounter(model)
+    health = _Pulse("ppo on capture")
+    model.learn(config.epochs * rows_of(start.dataset), callback=health)
     point = _examine(model, "ppo on capture", counts_after(start, counter.steps), examiner)
-    trained = examiner.with_agreement(point, native_copy(model, start.network))
-    return Run(seed=seed, points=(*start.points, trained))
+    copy = native_copy(model, start.network)
+    with examiner.aside():
+        cards = cards_after(course, start, copy, start.dataset)
+    return Run(
+        seed=seed,
+        points=(*start.points, examiner.with_agreement(point, copy)),
+        weights=copy.digest,
+        health=tuple(health.points),
+        triptych=None if start.clone is None else start.clone.triptych,
+        cards=cards,
+    )
 
 
 def native_copy(model: MaskablePPO, like: TownletNetwork) -> TownletNetwork:
@@ -105,7 +122,7 @@ def native_copy(model: MaskablePPO, like: TownletNetwork) -> TownletNetwork:
     return copy
 
 
-class _StepCounter:
+class StepCounter:
     """Counts the gradient steps of a model."""
 
     def __init__(self, model: MaskablePPO) -> None:
@@ -115,6 +132,55 @@ class _StepCounter:
 
     def _count(self, *_: object) -> None:
         self.steps += 1
+
+
+class _Pulse(BaseCallback):
+    """Keeps what the updates of a model were like.
+
+    Stable-Baselines3 notes them after an update and shows them with the next rollout; they are
+    read in between. Its KL is that of the last pass of an update only.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.points: list[HealthPoint] = []
+        self._stage: Stage = stage
+        self._updates = 0
+
+    def _on_training_start(self) -> None:
+        self._counter = StepCounter(_model(self))
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._note()
+
+    def _on_training_end(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        noted = self.logger.name_to_value
+        if "train/n_updates" not in noted:
+            return  # no update yet
+        entropy = _noted(noted, "entropy_loss")
+        self.points.append(
+            HealthPoint(
+                stage=self._stage,
+                gradient_steps=self._counter.steps,
+                kl=_noted(noted, "approx_kl"),
+                clip_fraction=_noted(noted, "clip_fraction"),
+                entropy=None if entropy is None else -entropy,
+                explained_variance=_noted(noted, "explained_variance"),
+                value_loss=_noted(noted, "value_loss"),
+                grad_norm=None,
+            )
+        )
+
+
+def _noted(values: Mapping[str, Any], name: str) -> float | None:
+    value = float(values.get(f"train/{name}", math.nan))
+    return value if math.isfinite(value) else None
 
 
 class _Scout(BaseCallback):
@@ -130,20 +196,25 @@ class _Scout(BaseCallback):
     ) -> None:
         super().__init__()
         self.points: list[Point] = []
+        self.health = _Pulse("live")
         self._course, self._examiner = course, examiner
         self._like, self._seen, self._seed = like, watch, seed
         self._updates = -1
 
     def _on_training_start(self) -> None:
-        self._counter = _StepCounter(_model(self))
+        self._counter = StepCounter(_model(self))
+        self.health.init_callback(self.model)
+        self.health.on_training_start({}, {})
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
+        self.health.on_rollout_start()
         self._after_update()
 
     def _on_training_end(self) -> None:
+        self.health.on_training_end()
         self._after_update()
 
     def _after_update(self) -> None:
@@ -179,7 +250,7 @@ def _examine(
     )
 
 
-def _of(config: TrainConfig, network: TownletNetwork) -> dict[str, Any]:
+def settings_of(config: TrainConfig, network: TownletNetwork) -> dict[str, Any]:
     """Return the settings of a run in the words of Stable-Baselines3."""
     return {
         **ppo_settings(config.ppo),
@@ -194,7 +265,7 @@ def _of(config: TrainConfig, network: TownletNetwork) -> dict[str, Any]:
     }
 
 
-def _load(model: MaskablePPO, network: TownletNetwork) -> None:
+def load_weights(model: MaskablePPO, network: TownletNetwork) -> None:
     """Give a model the weights of a native network, and no logger that prints."""
     found: dict[str, Tensor] = model.policy.state_dict()
     for name, tensor in network.state_dict().items():
@@ -214,7 +285,12 @@ def _sb3_name(name: str) -> str:
     return f"{_HEADS[part]}.{rest}" if part in _HEADS else f"features_extractor.network.{name}"
 
 
-def _check_minibatches(config: TrainConfig, rows: int) -> None:
+def check_minibatches(config: TrainConfig, rows: int) -> None:
+    """Refuse updates of ``rows`` rows that would leave a minibatch of one.
+
+    Raises:
+        TrainingError: They would.
+    """
     size = config.ppo.minibatch_size
     if config.ppo.normalize_advantage and rows % size == 1:
         raise TrainingError(

@@ -40,8 +40,8 @@ class Scale(NamedTuple):
 
 def score(point: Point, *, greedy: bool) -> float | None:
     """Return the mean score of a policy; None if it does not act in this way."""
-    scores = point.greedy if greedy else point.sampled
-    return None if scores is None else float(np.mean(scores))
+    play = point.played(greedy=greedy)
+    return None if play is None else float(np.mean(play.scores))
 
 
 def final_spread(arm: Arm, *, greedy: bool) -> Spread | None:
