@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -228,9 +229,13 @@ class CaptureFiles:
         if bundle is not None:
             return bundle.place(name.partition("/")[2]).stored
         path = inside(self.directory, name)
-        if not path.is_file():
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise CaptureError(f"{path}: missing") from error
+        if not stat.S_ISREG(status.st_mode):
             raise CaptureError(f"{path}: missing")
-        return path.stat().st_size
+        return status.st_size
 
     def _bundle(self, name: str) -> Bundle | None:
         file = container(name)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture, find_manifest, load_capture
 from townlet_replay.metrics import row_mean
-from townlet_replay.rollout import Rollout, pack
+from townlet_replay.reading import Reading, ReadLimits, read_together
+from townlet_replay.rollout import Rollout, as_rollout, check_together, pack
+from townlet_replay.row_table import Minibatch, RowTable
 from townlet_replay.safe_files import first_problem
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMeta, SampleMetrics
@@ -31,6 +34,10 @@ class ReplayDatasetConfig(BaseModel):
     shuffle: bool = False
     seed: int = Field(default=0, ge=0, description="of the shuffle")
     streaming: bool = Field(default=False, description="read samples when their batch comes")
+    workers: int = Field(default=2, ge=1, description="threads that read; changes nothing read")
+    max_bytes: int = Field(
+        default=8 * 2**30, ge=1, description="of rows in memory: of all, or of a streamed batch"
+    )
     use_masks: bool = Field(default=True, description="False leaves action masks out of batches")
     agents: tuple[str, ...] | None = Field(default=None, description="only these agents")
     tags: tuple[str, ...] | None = Field(default=None, description="only samples with all of them")
@@ -96,7 +103,7 @@ class ReplayDataset:
         self._epoch = 0
         self._metas = [self.capture.meta(index) for index in self.indices]
         self._check_names()
-        self._samples = None if config.streaming else [self._read(i) for i in range(self.count)]
+        self._held = None if config.streaming else self._read(range(self.count))
 
     def __len__(self) -> int:
         return math.ceil(self.count / self.config.batch_size)
@@ -136,7 +143,9 @@ class ReplayDataset:
         Raises:
             CaptureError: streaming, and the file is missing, altered or unsafe by now.
         """
-        return self._read(position) if self._samples is None else self._samples[position]
+        if self._held is not None:
+            return self._held.samples[position]
+        return self.capture.sample(self.indices[position], self._metas[position])
 
     def batches(
         self, epoch: int, prepare: Callable[[ReplaySample], ReplaySample] | None = None
@@ -153,10 +162,12 @@ class ReplayDataset:
         order = self.order(epoch)
         size = self.config.batch_size
         for start in range(0, self.count, size):
-            samples = [self.sample(position) for position in order[start : start + size]]
-            if prepare is not None:
-                samples = [prepare(sample) for sample in samples]
-            yield pack(samples, use_masks=self.config.use_masks)
+            positions = order[start : start + size]
+            if self._held is not None:
+                samples = [self._held.samples[position] for position in positions]
+                yield self._pack(Reading(tuple(samples), None), prepare)
+            else:
+                yield self._pack(self._read(positions), prepare)
 
     def order(self, epoch: int) -> list[int]:
         """Return the positions of the samples in the order of ``epoch``."""
@@ -197,20 +208,96 @@ class ReplayDataset:
             ),
         }
 
-    def _read(self, position: int) -> ReplaySample:
-        return self.capture.sample(self.indices[position], self._metas[position])
+    def sample_rows(
+        self, rng: np.random.Generator, count: int, reuse: Minibatch | None = None
+    ) -> Minibatch:
+        """Return rows drawn from all rows of the selected samples, each as likely as any other.
+
+        Args:
+            rng: decides alone which rows.
+            count: of rows, at least 1; a row can be among them twice.
+            reuse: a minibatch of as many rows of this data set. Its arrays become those of the
+                result, which costs less than new ones.
+
+        Raises:
+            CaptureError: nothing is kept in memory (``streaming``), samples of several layouts, or
+                ``reuse`` is of another size.
+        """
+        if count < 1:
+            raise CaptureError(f"expected to draw at least 1 row, found {count}")
+        return self._draw(rng.integers(len(self._table), size=count), reuse)
+
+    def minibatches(
+        self, rng: np.random.Generator, size: int, *, reuse: bool = False
+    ) -> Iterator[Minibatch]:
+        """Yield every row of the selected samples once, in a random order; the last may be shorter.
+
+        Args:
+            rng: decides alone in which order.
+            size: rows of a minibatch, at least 1.
+            reuse: overwrite every minibatch with the next one.
+
+        Raises:
+            CaptureError: as :meth:`sample_rows`.
+        """
+        if size < 1:
+            raise CaptureError(f"expected minibatches of at least 1 row, found {size}")
+        order, batch = rng.permutation(len(self._table)), None
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            batch = self._draw(rows, batch if reuse and len(rows) == size else None)
+            yield batch
+
+    @cached_property
+    def _table(self) -> RowTable:
+        """All rows of the selected samples, which may be rows of one batch."""
+        if self._held is None:
+            raise CaptureError(
+                f"{self.config.manifest}: no rows are kept to draw from with streaming=True; read "
+                "it with streaming=False, or fewer samples of it"
+            )
+        if self._held.table is None:
+            raise CaptureError(
+                f"{self.config.manifest}: rows to draw from must be alike ({self._held.difference})"
+            )
+        check_together(self._held.samples, use_masks=self.config.use_masks)
+        columns = dict(self._held.table.columns)
+        if not self.config.use_masks:
+            columns.pop("action_mask", None)
+        return RowTable(columns, [meta.timesteps for meta in self._metas])
+
+    def _draw(self, rows: NDArray[np.int64], reuse: Minibatch | None) -> Minibatch:
+        return self._table.draw(rows, list(self.sample(0).observations), reuse)
+
+    def _read(self, positions: Sequence[int]) -> Reading:
+        return read_together(
+            self.capture,
+            [self.indices[position] for position in positions],
+            [self._metas[position] for position in positions],
+            ReadLimits(self.config.workers, self.config.max_bytes),
+        )
+
+    def _pack(
+        self, read: Reading, prepare: Callable[[ReplaySample], ReplaySample] | None
+    ) -> Rollout:
+        """Return samples as a batch; rows that are in a table of their own are not copied."""
+        masks = self.config.use_masks
+        if prepare is not None:
+            return pack([prepare(sample) for sample in read.samples], use_masks=masks)
+        if read.table is None:
+            return pack(read.samples, use_masks=masks)
+        check_together(read.samples, use_masks=masks)
+        return as_rollout(read.table.columns, read.samples, use_masks=masks)
 
     def _check_names(self) -> None:
         lookup, features = self.config.action_lookup, self.config.feature_names
         first = self._metas[0]
         for index, meta in zip(self.indices, self._metas, strict=True):
-            where = self.capture.directory / self.capture.manifest.samples[index].meta
+            where = f"{self.capture.directory}/{self.capture.manifest.samples[index].meta}"
             expected = first.action_lookup if lookup is None else lookup
-            _check_lookup(str(where), expected, meta.action_lookup)
+            _check_lookup(where, expected, meta.action_lookup)
             _check_features(
-                str(where),
-                first.feature_names if features is None else features,
-                meta.feature_names,
+                where, first.feature_names if features is None else features, meta.feature_names
             )
 
 
@@ -223,6 +310,8 @@ def _selected(config: ReplayDatasetConfig, entry: ManifestEntry) -> bool:
 
 
 def _check_lookup(where: str, expected: dict[int, str], found: dict[int, str]) -> None:
+    if expected == found:
+        return
     for action in sorted(expected.keys() | found.keys()):
         if expected.get(action) != found.get(action):
             raise CaptureError(

@@ -25,7 +25,7 @@ from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, read_journal
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import CaptureMetrics, capture_totals
 from townlet_replay.safe_files import read_bytes, sha256_of
-from townlet_replay.sample import ReplaySample, decode_sample
+from townlet_replay.sample import ReplaySample, Settle, decode_sample
 from townlet_replay.sidecar import (
     SCHEMA_VERSION,
     CaptureMetadata,
@@ -179,12 +179,15 @@ class Capture:
             )
         return meta
 
-    def sample(self, index: int, meta: SampleMeta | None = None) -> ReplaySample:
+    def sample(
+        self, index: int, meta: SampleMeta | None = None, settle: Settle | None = None
+    ) -> ReplaySample:
         """Read, check and return sample ``index``.
 
         Args:
             index: in the manifest.
             meta: its sidecar, if :meth:`meta` has read it before.
+            settle: puts the arrays where they are to be.
 
         Raises:
             CaptureError: a file is missing, altered, unsafe or wrong; the message names it.
@@ -194,7 +197,7 @@ class Capture:
         path = self.directory / entry.sample
         data = self.files.read(entry.sample)
         self._check(data, path, entry.sha256, meta)
-        return decode_sample(data, meta, str(path))
+        return decode_sample(data, meta, str(path), settle)
 
     def check_files(self) -> None:
         """Refuse a capture with a missing file, without reading any.

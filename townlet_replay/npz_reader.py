@@ -64,10 +64,7 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
     fortran_order: bool
     shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+    nbytes: int
 
 
 def decode_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
@@ -231,7 +228,7 @@ def _parse_header(text: bytes, name: str) -> _Header:
         dtype = np.dtype(match[1].decode())
     except TypeError as error:
         raise CaptureError(f"member {name!r} has the unknown dtype {match[1]!r}") from error
-    return _Header(dtype, match[2] == b"True", shape)
+    return _Header(dtype, match[2] == b"True", shape, math.prod(shape) * dtype.itemsize)
 
 
 _known_header = lru_cache(maxsize=1024)(_parse_header)  # most samples have headers of others

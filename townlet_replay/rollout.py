@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.sample import ReplaySample
+
+_PLAIN = ("rewards", "terminations", "truncations", "old_log_probs")  # one number per row
 
 
 class Rollout(NamedTuple):
@@ -46,32 +48,61 @@ def pack(samples: Sequence[ReplaySample], *, use_masks: bool = True) -> Rollout:
             action vocabulary, masks); or, with masks, a row whose action its mask forbade: a masked
             learner gives it the probability 0.
     """
+    check_together(samples, use_masks=use_masks)
+    parts = [row_arrays(sample) for sample in samples]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return as_rollout(columns, samples, use_masks=use_masks)
+
+
+def check_together(samples: Sequence[ReplaySample], *, use_masks: bool) -> None:
+    """Refuse samples that cannot be packed; arguments and errors as :func:`pack`."""
     if not samples:
         raise CaptureError("a rollout needs at least one sample, found none")
     for sample in samples[1:]:
         check_alike(samples[0], sample)
     if use_masks:
         _check_legal(samples)
-    first = samples[0]
-    masks = [sample.action_mask for sample in samples if sample.action_mask is not None]
+
+
+def row_arrays(sample: ReplaySample) -> dict[str, NDArray[Any]]:
+    """Return the arrays with an entry per row that a rollout is made of, by their names in files.
+
+    The last of ``value_preds`` is left out: it is of no row.
+    """
+    arrays = dict(sample.observations)
+    if sample.action_mask is not None:
+        arrays["action_mask"] = sample.action_mask
+    arrays["actions"] = sample.actions
+    arrays.update({name: sample.array(name) for name in _PLAIN})
+    arrays["value_preds"] = sample.value_preds[:-1]
+    return arrays
+
+
+def as_rollout(
+    columns: Mapping[str, NDArray[Any]], samples: Sequence[ReplaySample], *, use_masks: bool
+) -> Rollout:
+    """Return a rollout of columns, which are taken as they are.
+
+    Args:
+        columns: what :func:`row_arrays` returns, of all samples one after the other.
+        samples: these samples, which fit together.
+        use_masks: False leaves the masks out.
+    """
     rows = np.array([sample.rows for sample in samples], np.int64)
-    terminations = np.concatenate([sample.terminations for sample in samples])
-    truncations = np.concatenate([sample.truncations for sample in samples]) & ~terminations
-    bootstrap = np.zeros(terminations.shape, np.float32)
     ends = np.cumsum(rows) - 1
+    terminations = columns["terminations"]
+    truncations = columns["truncations"] & ~terminations
+    bootstrap = np.zeros(terminations.shape, np.float32)
     bootstrap[ends] = np.array([sample.value_preds[-1] for sample in samples], np.float32)
     return Rollout(
-        observations={
-            key: np.concatenate([sample.observations[key] for sample in samples])
-            for key in first.observations
-        },
-        action_mask=np.concatenate(masks) if masks and use_masks else None,
-        actions=np.concatenate([sample.actions for sample in samples]),
-        rewards=np.concatenate([sample.rewards for sample in samples]),
+        observations={key: columns[key] for key in samples[0].observations},
+        action_mask=columns.get("action_mask") if use_masks else None,
+        actions=columns["actions"],
+        rewards=columns["rewards"],
         terminations=terminations,
         truncations=truncations,
-        old_log_probs=np.concatenate([sample.old_log_probs for sample in samples]),
-        values=np.concatenate([sample.value_preds[:-1] for sample in samples]),
+        old_log_probs=columns["old_log_probs"],
+        values=columns["value_preds"],
         bootstrap_values=np.where(truncations, bootstrap, np.float32(0)),
         segment_starts=ends + 1 - rows,
         segment_agents=tuple(sample.meta.agent_id for sample in samples),
@@ -84,28 +115,28 @@ def check_alike(first: ReplaySample, other: ReplaySample) -> None:
     Raises:
         CaptureError: names the sample and the first difference.
     """
+    expected, found = _layout(first), _layout(other)
+    if expected == found:
+        return
     meta = other.meta
-    where = f"sample of agent {meta.agent_id!r}, episode {meta.episode_id}"
-    rows = [
-        ("action_lookup", first.meta.action_lookup, meta.action_lookup),
-        ("action_dim", first.meta.action_dim, meta.action_dim),
-        ("feature_names", first.meta.feature_names, meta.feature_names),
-        ("having action masks", first.action_mask is not None, other.action_mask is not None),
-        ("action shape", first.actions.shape[1:], other.actions.shape[1:]),
-        ("observation shapes", _shapes(first), _shapes(other)),
-    ]
-    for name, expected, found in rows:
-        if found != expected:
-            raise CaptureError(
-                f"{where}: {name} differs from the samples before it: "
-                f"expected {_short(expected)}, found {_short(found)}"
-            )
+    name = next(name for name in expected if expected[name] != found[name])
+    raise CaptureError(
+        f"sample of agent {meta.agent_id!r}, episode {meta.episode_id}: {name} differs from the "
+        f"samples before it: expected {_short(expected[name])}, found {_short(found[name])}"
+    )
 
 
-def _shapes(sample: ReplaySample) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _layout(sample: ReplaySample) -> dict[str, object]:
+    """Return by name what rows of one batch have in common."""
+    meta, observations = sample.meta, sample.observations
+    shapes = {key: (observations[key].dtype, observations[key].shape[1:]) for key in observations}
     return {
-        key: (str(array.dtype), array.shape[1:])
-        for key, array in sorted(sample.observations.items())
+        "action_lookup": meta.action_lookup,
+        "action_dim": meta.action_dim,
+        "feature_names": meta.feature_names,
+        "having action masks": sample.action_mask is not None,
+        "action shape": sample.actions.shape[1:],
+        "observation shapes": shapes,
     }
 
 

@@ -63,12 +63,12 @@ def inside(root: Path, name: str) -> Path:
             f"{root}: the path {name!r} is not a plain relative path inside the capture; "
             "letters, digits, '.', '_', '-' and '/' are allowed, '..' is not"
         )
-    path = root
+    way = str(root)
     for part in parts:
-        path = path / part
-        if os.path.islink(path):
-            raise CaptureError(f"{path}: is a symbolic link; a capture holds plain files")
-    return path
+        way = os.path.join(way, part)
+        if os.path.islink(way):
+            raise CaptureError(f"{way}: is a symbolic link; a capture holds plain files")
+    return root.joinpath(name)
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -77,12 +77,17 @@ def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     Raises:
         CaptureError: missing, not a regular file (links are not followed), unreadable, too large.
     """
-    with open_regular(path, max_bytes) as file:
-        try:
-            # As large as it is now: asked for more, Python would set aside all that is allowed.
-            return file.read(min(os.fstat(file.fileno()).st_size, max_bytes))
-        except OSError as error:
-            raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    handle, size = _open(path, max_bytes)
+    try:
+        # As large as it was when opened, however it grows.
+        data = os.read(handle, size)
+        while len(data) < size and (more := os.read(handle, size - len(data))):
+            data += more
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    finally:
+        os.close(handle)
+    return data
 
 
 @contextlib.contextmanager
@@ -92,24 +97,28 @@ def open_regular(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
     Raises:
         CaptureError: missing, not a regular file (links are not followed), unreadable, too large.
     """
+    handle, _ = _open(path, max_bytes)
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def _open(path: Path, max_bytes: int) -> tuple[int, int]:
+    """Return the handle of a regular file, and its size."""
     try:
         handle = os.open(path, _FILE_FLAGS)
     except FileNotFoundError as error:
         raise CaptureError(f"{path}: the file is missing") from error
     except OSError as error:
         raise CaptureError(f"{path}: cannot be opened ({error.strerror})") from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise CaptureError(f"{path}: expected a regular file")
-        if status.st_size > max_bytes:
-            raise CaptureError(
-                f"{path}: {status.st_size} bytes; at most {max_bytes} bytes are read from one file"
-            )
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            yield file
-    finally:
-        os.close(handle)
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
+        return handle, status.st_size
+    os.close(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise CaptureError(f"{path}: expected a regular file")
+    raise CaptureError(
+        f"{path}: {status.st_size} bytes; at most {max_bytes} bytes are read from one file"
+    )
 
 
 def check_json(data: bytes, where: str) -> JsonValue:

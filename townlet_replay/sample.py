@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,16 +114,8 @@ class ReplaySample:
 
     def array(self, name: str) -> NDArray[Any]:
         """Return one of the arrays of ``ROW_ARRAYS`` by its name in the file."""
-        arrays: dict[str, NDArray[Any]] = {
-            "rewards": self.rewards,
-            "terminations": self.terminations,
-            "truncations": self.truncations,
-            "dones": self.dones,
-            "old_log_probs": self.old_log_probs,
-            "value_preds": self.value_preds,
-            "ticks": self.ticks,
-        }
-        return arrays[name]
+        found: NDArray[Any] = getattr(self, name)
+        return found
 
     def _check_observations(self) -> None:
         if not self.observations or self.observations.keys() != self.final_observation.keys():
@@ -256,14 +248,13 @@ def _check_array(
 
 def _check_mask(name: str, mask: NDArray[Any], shape: tuple[int, ...]) -> None:
     _check_array(name, mask, np.dtype(np.int8), shape)
-    if ((mask != 0) & (mask != 1)).any():
+    if mask.size and mask.view(np.uint8).max() > 1:  # negative ones are large, looked at so
         raise CaptureError(f"{name} holds other values than 0 and 1")
 
 
 def _check_ids(name: str, ids: NDArray[Any], width: int) -> None:
-    outside = (ids < 0) | (ids >= width)
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
+    if ids.size and ids.view(np.uint64).max() >= width:  # negative ones are large, looked at so
+        row = int(np.flatnonzero((ids < 0) | (ids >= width))[0])
         raise CaptureError(f"row {row}: {name} is {ids[row]}, expected 0 to {width - 1}")
 
 
@@ -297,13 +288,24 @@ def encode_sample(sample: ReplaySample, *, compress: bool, mode: Mode = "full") 
     return encode_npz(arrays, compress=compress) if packed is None else packed
 
 
-def decode_sample(data: bytes, meta: SampleMeta, where: str) -> ReplaySample:
+Arrays = Mapping[str, NDArray[Any]]
+Settle = Callable[[Arrays], Arrays]
+"""Takes the arrays of a file and returns those that its sample is to hold, with the same numbers.
+
+They have not been checked yet.
+"""
+
+
+def decode_sample(
+    data: bytes, meta: SampleMeta, where: str, settle: Settle | None = None
+) -> ReplaySample:
     """Return the sample of an NPZ file and its sidecar.
 
     Args:
         data: the content of the NPZ file.
         meta: the sidecar.
         where: the file, for the message.
+        settle: puts the arrays where they are to be.
 
     Raises:
         CaptureError: the archive is unsafe or damaged, an array is missing or unknown, or the
@@ -312,7 +314,7 @@ def decode_sample(data: bytes, meta: SampleMeta, where: str) -> ReplaySample:
     arrays = decode_npz(data, where)
     if PACKED in arrays:
         arrays = decode_packed(arrays, len(data), where)
-    return build_sample(arrays, meta, where)
+    return build_sample(arrays if settle is None else settle(arrays), meta, where)
 
 
 def build_sample(arrays: Mapping[str, NDArray[Any]], meta: SampleMeta, where: str) -> ReplaySample:
