@@ -16,7 +16,7 @@ from townlet_env.jit import kernel_digest
 from townlet_env.sim.plan import resident_name
 from townlet_env.views.vector import TownletVectorEnv
 from townlet_replay.background import BackgroundWriter
-from townlet_replay.batch_rows import LaneColumns, Life, Row
+from townlet_replay.batch_rows import Arrays, LaneColumns, Life, Row
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import TownEvent
 from townlet_replay.provenance import played_seed, versions
@@ -25,7 +25,7 @@ from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
 from townlet_replay.sidecar import CaptureMetadata, SampleMeta
 from townlet_replay.writer import CaptureWriter
 
-Arrays = dict[str, NDArray[Any]]
+MASK = "action_mask"  # among what is seen
 Critic = Callable[[Arrays], NDArray[np.float32]]
 """Gives V of observations, key -> (B, ...): (B,). ``PolicyRuntime.values_batch`` is one."""
 
@@ -85,9 +85,8 @@ class RecordBatch:
         self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata, bundle=True))
         self._thread = BackgroundWriter(self.writer)
         lanes = towns.num_envs
-        self._columns: LaneColumns | None = None
-        self._seen: Arrays = {}
-        self._mask = np.zeros((lanes, 0), np.int8)
+        self._columns = LaneColumns(lanes, towns.config.ticks)
+        self._open = False  # an episode is being recorded
         self._notes: Arrays = {}
         self._version: int | None = None
         self._illegal = np.zeros(lanes, np.int64)
@@ -168,7 +167,7 @@ class RecordBatch:
         Raises:
             CaptureError: ``reset`` was not called, or lives that ended before cannot be written.
         """
-        if not self._seen:
+        if not self._open:
             raise CaptureError("no episode is being recorded: call reset() before step()")
         opened = np.flatnonzero(self.towns.worlds_over)
         returned = self.towns.step(actions)
@@ -176,8 +175,6 @@ class RecordBatch:
         active = np.flatnonzero(infos["active"])
         if len(active):
             row = self._row(np.asarray(actions), rewards, (terminated, truncated), infos)
-            if self._columns is None:
-                self._columns = LaneColumns(row, self.towns.config.ticks)
             self._columns.add(row, active)
             self._note_events(active, infos)
         self._notes, self._version = {}, None
@@ -194,13 +191,12 @@ class RecordBatch:
         Raises:
             CaptureError: something cannot be written; it is kept, and tried again next time.
         """
-        if self._columns is not None:
-            going = np.flatnonzero(self._columns.rows)
-            for lane in going.tolist():
-                self._columns.mark_cut(lane)
-            if len(going):
-                self._write(going)
-        self._seen = {}
+        going = np.flatnonzero(self._columns.rows)
+        for lane in going.tolist():
+            self._columns.mark_cut(lane)
+        if len(going):
+            self._write(going)
+        self._open = False
         self._thread.flush()
 
     def close(self) -> None:
@@ -235,8 +231,8 @@ class RecordBatch:
             self._seeds[w] = played_seed(self.towns.lanes.batch.worlds, w)
 
     def _look(self, seen: Arrays) -> None:
-        self._seen = {key: part.copy() for key, part in seen.items() if key != "action_mask"}
-        self._mask = self.towns.action_masks()
+        self._columns.look({**seen, MASK: self.towns.action_masks()})
+        self._open = True
 
     def _row(
         self,
@@ -260,8 +256,6 @@ class RecordBatch:
             optional["policy_version"] = np.full(lanes, self._version, np.int64)
         ticks = self.towns.lanes.batch.worlds["tick"].astype(np.int32)
         return Row(
-            observations=self._seen,
-            mask=self._mask,
             actions=actions.astype(np.int64),
             rewards=rewards.astype(np.float32),
             terminated=ends[0],
@@ -281,7 +275,6 @@ class RecordBatch:
 
     def _write(self, lanes: NDArray[np.int64]) -> None:
         """Hand the lives of ``lanes`` to the thread; what they see now is what followed."""
-        assert self._columns is not None
         final = self._final_values(lanes)
         names, wanted = self.towns.plan.names, self.settings.agents
         slots = [names.residents.index(name) for name in self.towns.learners]
@@ -298,30 +291,25 @@ class RecordBatch:
 
     def _final_values(self, lanes: NDArray[np.int64]) -> NDArray[np.float32]:
         values = np.full(len(lanes), np.nan, np.float32)
-        assert self._columns is not None
-        asked = [
-            k for k, lane in enumerate(lanes.tolist())
-            if not np.isnan(self._columns.values(lane)[-1])
-        ]  # fmt: skip
-        if self.critic is not None and asked:
-            rows = lanes[asked]
-            values[asked] = self.critic({key: part[rows] for key, part in self._seen.items()})
+        asked = np.flatnonzero(self._columns.valued(lanes))
+        if self.critic is not None and len(asked):
+            seen = self._columns.seen(lanes[asked])
+            del seen[MASK]
+            values[asked] = self.critic(seen)
         return values
 
     def _life(self, lane: int, final_value: float) -> Life:
-        assert self._columns is not None
         taken = self._columns.take(lane)
         events = tuple(self._events[lane]) if self._tells_events else None
         illegal, self._events[lane] = int(self._illegal[lane]), []
         self._illegal[lane] = 0
-        mask = taken["columns"].pop("mask")
         return Life(
-            observations=taken["seen"],
-            mask=mask,
-            columns=taken["columns"],
-            optional=taken["extra"],
-            final_observation={key: part[lane].copy() for key, part in self._seen.items()},
-            final_mask=self._mask[lane].copy(),
+            mask=taken.seen.pop(MASK),
+            final_mask=taken.final.pop(MASK),
+            observations=taken.seen,
+            columns=taken.rest,
+            optional=taken.extra,
+            final_observation=taken.final,
             final_value=final_value,
             events=events,
             illegal=illegal,

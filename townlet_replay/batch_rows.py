@@ -13,12 +13,12 @@ from townlet_replay.sidecar import SampleMeta
 
 NAN = float("nan")
 
+Arrays = dict[str, NDArray[Any]]
+
 
 class Row(NamedTuple):
     """One tick of all lanes, ``(S, ...)`` each."""
 
-    observations: dict[str, NDArray[Any]]  # before the action
-    mask: NDArray[np.int8]  # before the action
     actions: NDArray[np.int64]
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
@@ -26,17 +26,26 @@ class Row(NamedTuple):
     ticks: NDArray[np.int32]
     log_probs: NDArray[np.float32]  # NaN where unknown
     values: NDArray[np.float32]  # NaN without a critic
-    optional: dict[str, NDArray[Any]]  # extras of the format, the same keys in every row
+    optional: Arrays  # extras of the format, the same keys in every row
+
+
+class Taken(NamedTuple):
+    """Copies of the columns of one life, T rows each."""
+
+    seen: Arrays
+    rest: Arrays  # all others by the names of a row
+    extra: Arrays
+    final: Arrays  # what was seen after the last row
 
 
 class Life(NamedTuple):
     """A finished life, copied out of the columns; T rows."""
 
-    observations: dict[str, NDArray[Any]]
+    observations: Arrays
     mask: NDArray[np.int8]
-    columns: dict[str, NDArray[Any]]  # the other arrays of the rows by name
-    optional: dict[str, NDArray[Any]]
-    final_observation: dict[str, NDArray[Any]]
+    columns: Arrays  # the other arrays of the rows by name
+    optional: Arrays
+    final_observation: Arrays
     final_mask: NDArray[np.int8]
     final_value: float
     events: tuple[TownEvent, ...] | None
@@ -82,68 +91,68 @@ class Life(NamedTuple):
         return NAN if np.isnan(self.columns["values"]).all() else 0.0
 
 
-_COLUMNS = ("actions", "rewards", "terminated", "truncated", "ticks", "log_probs", "values")
-
-
 class LaneColumns:
-    """Room for one life per lane.
+    """Room for one life per lane, and for what is seen after its last row.
 
     Args:
-        first: A row like those to come; its values are not taken.
+        lanes: Number of them, S.
         ticks: Rows of the longest life.
 
     Attributes:
         rows: (S,) rows of the lane's life so far.
     """
 
-    def __init__(self, first: Row, ticks: int) -> None:
-        lanes = len(first.rewards)
+    def __init__(self, lanes: int, ticks: int) -> None:
         self.rows = np.zeros(lanes, np.int64)
-        self._parts = {name: getattr(first, name) for name in _COLUMNS}
-        self._parts |= {f"seen {key}": part for key, part in first.observations.items()}
-        self._parts |= {f"extra {key}": part for key, part in first.optional.items()}
-        self._parts["mask"] = first.mask
-        self._columns = {
-            name: np.zeros((lanes, ticks, *part.shape[1:]), part.dtype)
-            for name, part in self._parts.items()
-        }
+        self._ticks = ticks
+        self._seen: Arrays = {}
+        self._rest: Arrays = {}
+        self._extra: Arrays = {}
+
+    def look(self, seen: Arrays) -> None:
+        """Take down what every lane sees: of its next row, or what followed its last one."""
+        self._put(self._seen, seen, np.arange(len(self.rows)))
 
     def add(self, row: Row, lanes: NDArray[np.int64]) -> None:
-        """Add a row to the lives of ``lanes``."""
+        """Add a row to the lives of ``lanes``; what they saw was taken down before."""
+        parts = row._asdict()
+        self._put(self._extra, parts.pop("optional"), lanes)
+        self._put(self._rest, parts, lanes)
+        self.rows[lanes] += 1
+
+    def _put(self, columns: Arrays, parts: Arrays, lanes: NDArray[np.int64]) -> None:
+        if not columns:
+            shape = (len(self.rows), self._ticks + 1)
+            for name, part in parts.items():
+                columns[name] = np.empty((*shape, *part.shape[1:]), part.dtype)
         at = self.rows[lanes]
         everybody = len(lanes) == len(self.rows) and bool((at == at[0]).all())
-        for name, column in self._columns.items():
-            part = _part(row, name)
+        for name, column in columns.items():
             if everybody:
-                column[:, at[0]] = part
+                column[:, at[0]] = parts[name]
             else:
-                column[lanes, at] = part[lanes]
-        self.rows[lanes] += 1
+                column[lanes, at] = parts[name][lanes]
 
     def mark_cut(self, lane: int) -> None:
         """Close a life that goes on as truncated."""
-        self._columns["truncated"][lane, self.rows[lane] - 1] = True
+        self._rest["truncated"][lane, self.rows[lane] - 1] = True
 
-    def values(self, lane: int) -> NDArray[np.float32]:
-        """Return the recorded values of a life, ``(T,)``."""
-        values: NDArray[np.float32] = self._columns["values"][lane, : self.rows[lane]]
-        return values
+    def valued(self, lanes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell whose last row has a value."""
+        valued: NDArray[np.bool_] = ~np.isnan(self._rest["values"][lanes, self.rows[lanes] - 1])
+        return valued
 
-    def take(self, lane: int) -> dict[str, dict[str, NDArray[Any]]]:
-        """Return copies of the rows of a life by group, and begin the next one."""
+    def seen(self, lanes: NDArray[np.int64]) -> Arrays:
+        """Return what lanes see now, each ``(len(lanes), ...)``."""
+        return {name: column[lanes, self.rows[lanes]] for name, column in self._seen.items()}
+
+    def take(self, lane: int) -> Taken:
+        """Return copies of a life and of what followed it, and begin the next one."""
         count = int(self.rows[lane])
         self.rows[lane] = 0
-        found: dict[str, dict[str, NDArray[Any]]] = {"seen": {}, "extra": {}, "columns": {}}
-        for name, column in self._columns.items():
-            group, _, key = name.partition(" ")
-            table = found[group] if key else found["columns"]
-            table[key or name] = column[lane, :count].copy()
-        return found
-
-
-def _part(row: Row, name: str) -> NDArray[Any]:
-    group, _, key = name.partition(" ")
-    if not key:
-        part: NDArray[Any] = getattr(row, name)
-        return part
-    return (row.observations if group == "seen" else row.optional)[key]
+        seen, rest, extra = (
+            {name: column[lane, :count].copy() for name, column in columns.items()}
+            for columns in (self._seen, self._rest, self._extra)
+        )
+        final = {name: column[lane, count].copy() for name, column in self._seen.items()}
+        return Taken(seen, rest, extra, final)
