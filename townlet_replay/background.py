@@ -1,7 +1,7 @@
 """Handing episodes to a ``CaptureWriter``: at once, or in a thread nobody has to wait for.
 
-What the disk refuses is kept and tried again. What cannot become samples is lost, is told, and does
-not keep what comes after it from being written.
+What the disk refuses is kept and tried again. A life that cannot become a sample is lost, is told,
+and does not keep the others from being written.
 
 Episodes handed to the thread are *acknowledged* once they are in the manifest on disk. Whatever
 waits is written together, with one manifest for all: the cost of an episode does not grow with how
@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from townlet_replay.errors import CaptureError, DiskError
-from townlet_replay.sample import ReplaySample, arrays_of
+from townlet_replay.sample import ReplaySample
 
 MOST_BYTES = 64 * 2**20
 
-Job = Callable[[], Sequence[ReplaySample]]
-"""Makes the samples of one episode, or of some of its lives, in the thread."""
+Job = Callable[[], Sequence[ReplaySample | CaptureError]]
+"""Makes the samples of one episode, or of some of its lives; where it cannot, it says why.
+
+It may be called again, if the disk refused what it made.
+"""
 
 
 class EpisodeWriter(Protocol):
@@ -53,20 +56,24 @@ class DirectWriter:
     def __init__(self, writer: EpisodeWriter) -> None:
         self.writer = writer
         self._waiting: list[Sequence[ReplaySample]] = []  # more than one if the disk refused
+        self._lost: list[CaptureError] = []  # not told yet
 
-    def put_samples(self, samples: Sequence[ReplaySample]) -> None:
-        """Write an episode.
+    def put(self, job: Job, size: int) -> None:
+        """Write an episode; nothing waits unless the disk refuses.
 
         Raises:
-            DiskError: the disk refuses. The episode is tried again by the next ``put_samples`` or
+            DiskError: the disk refuses. The episode is tried again by the next ``put`` or
                 ``flush``.
-            CaptureError: it cannot be written at all, and is lost.
+            CaptureError: it, or a life of it, cannot be written at all, and is lost.
         """
+        del size
+        samples, lost = _sorted_out(job())
         self._waiting.append(samples)
+        self._lost += lost
         self.flush()
 
     def flush(self) -> None:
-        """Write what the disk refused before; raises as :meth:`put_samples`."""
+        """Write what the disk refused before; raises as :meth:`put`."""
         while self._waiting:
             try:
                 self.writer.write_episode(self._waiting[0])
@@ -76,6 +83,8 @@ class DirectWriter:
                 del self._waiting[0]
                 raise
             del self._waiting[0]
+        lost, self._lost = self._lost, []
+        _tell(lost)
 
 
 class BackgroundWriter:
@@ -112,8 +121,8 @@ class BackgroundWriter:
         Raises:
             DiskError: the disk refuses an episode handed over before. It is kept, and tried again
                 by the next ``put``, ``flush`` or ``close``; so is this one.
-            CaptureError: no samples could be made of an episode handed over before, and it is lost;
-                those after it are written all the same, and so is this one.
+            CaptureError: an episode handed over before, or a life of it, could not become samples,
+                and is lost; all others are written all the same, and so is this one.
         """
         with self._changed:
             self._queue.append(_Waiting(job, size))
@@ -122,11 +131,6 @@ class BackgroundWriter:
             while self._bytes > self._most and len(self._queue) > 1 and not self._errors:
                 self._changed.wait()
             self._complain()
-
-    def put_samples(self, samples: Sequence[ReplaySample]) -> None:
-        """Hand over samples that are made already; as :meth:`put`."""
-        arrays = [array for sample in samples for array in arrays_of(sample).values()]
-        self.put(lambda: samples, sum(array.nbytes for array in arrays))
 
     def flush(self) -> None:
         """Wait until everything handed over is on disk.
@@ -148,11 +152,7 @@ class BackgroundWriter:
 
     def _complain(self) -> None:
         errors, self._errors = self._errors, []
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            told = "; ".join(str(error) for error in errors)
-            raise CaptureError(f"{len(errors)} episodes are lost: {told}") from errors[0]
+        _tell(errors)
 
     def _work(self) -> None:
         """Write until nothing waits, or the disk refuses."""
@@ -162,16 +162,17 @@ class BackgroundWriter:
                 if not taken:
                     self._rest()
                     return
-            error = self._try(taken)
+            error, lost = self._try(taken)
             if error is not None and len(taken) > 1:  # one of them, but which?
                 taken = taken[:1]
-                error = self._try(taken)
+                error, lost = self._try(taken)
             with self._changed:
                 if error is not None:
                     self._errors.append(error)
                 if isinstance(error, DiskError):
                     self._rest()
                     return
+                self._errors += lost
                 for waiting in taken:
                     self._queue.popleft()
                     self._bytes -= waiting.size
@@ -182,19 +183,35 @@ class BackgroundWriter:
         self._thread = None
         self._changed.notify_all()
 
-    def _try(self, taken: Sequence[_Waiting]) -> CaptureError | None:
-        """Write together what was taken; return why it could not be."""
-        where = self.writer.directory
+    def _try(self, taken: Sequence[_Waiting]) -> tuple[CaptureError | None, list[CaptureError]]:
+        """Write together what was taken; return why it could not be, and why lives are lost."""
+        where, lost = self.writer.directory, list[CaptureError]()
         try:
-            samples = [sample for waiting in taken for sample in waiting.job()]
+            samples, lost = _sorted_out([life for waiting in taken for life in waiting.job()])
             self.writer.write_episode(samples)
         except CaptureError as error:
-            return error
+            return error, lost
         except (OSError, MemoryError) as error:
-            return DiskError(f"{where}: the episode cannot be written: {error}")
+            return DiskError(f"{where}: the episode cannot be written: {error}"), lost
         except BaseException as error:  # noqa: BLE001 (who waits must hear of it, whatever it is)
             kind = type(error).__name__
-            lost = CaptureError(f"{where}: an episode is lost: {kind} in the thread: {error}")
-            lost.__cause__ = error
-            return lost
-        return None
+            gone = CaptureError(f"{where}: an episode is lost: {kind} in the thread: {error}")
+            gone.__cause__ = error
+            return gone, lost
+        return None, lost
+
+
+def _sorted_out(
+    made: Sequence[ReplaySample | CaptureError],
+) -> tuple[list[ReplaySample], list[CaptureError]]:
+    """Return (samples, why lives are none)."""
+    samples = [sample for sample in made if isinstance(sample, ReplaySample)]
+    return samples, [error for error in made if isinstance(error, CaptureError)]
+
+
+def _tell(errors: Sequence[CaptureError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        told = "; ".join(str(error) for error in errors)
+        raise CaptureError(f"{len(errors)} lives or episodes are lost: {told}") from errors[0]

@@ -1,26 +1,40 @@
-"""The open episode of a recorder: rows of every agent until they are sealed into samples."""
+"""The open episode of a recorder: rows of every agent until it is over."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
-from townlet_replay.frames import NAN, Columns, Ending, stack_actions
+from townlet_replay.frames import NAN
 from townlet_replay.metrics import TownEvent
-from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
+from townlet_replay.notes import NO_NOTES, Action, Notes
 from townlet_replay.sidecar import CaptureMetadata
-from townlet_replay.sight import Sight
-from townlet_replay.spaces import ActionFormat
 
-Step = tuple[
+Returned = tuple[
     dict[Any, Any], dict[Any, float], dict[Any, bool], dict[Any, bool], dict[Any, dict[str, Any]]
 ]
+"""Observations, rewards, terminations, truncations and infos, by agent."""
+SeenArrays = tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]
+"""Observations by key, and masks."""
+
+Row = tuple[
+    int,  # number of the step, from 1
+    Action,  # as it is recorded
+    float,  # reward
+    int,  # tick
+    NDArray[np.float32] | None,  # reward components
+    Sequence[TownEvent] | None,  # events; None: not told
+    bool | None,  # whether the action was refused; None: not told
+]
+"""What an agent did and got in one step; a plain tuple, because there is one per agent step."""
+
+NO_INFO: Mapping[str, Any] = {}
+ROW_BYTES = 256  # of a row and its numbers
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -32,189 +46,212 @@ class Critic(Protocol):
         """Return V(observation) by agent; agents it does not know may be left out."""
 
 
-class Note(NamedTuple):
-    """What a caller attaches to the next action of one agent."""
+class Seen(Protocol):
+    """What one agent saw, and sees."""
 
-    log_prob: float = NAN
-    value: float = NAN
-    logits: NDArray[np.float32] | None = None
-    intent: int | NDArray[Any] | None = None
-    policy_version: int | None = None
+    count: int  # rows of its life so far
 
     @property
-    def knows_log_prob(self) -> bool:
-        """Whether the log-prob is known."""
-        return not math.isnan(self.log_prob)
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+
+    def before(self, steps: Sequence[int]) -> SeenArrays:
+        """Return what it saw before each of the steps it acted in, (T, ...)."""
+
+    def ending(self, step: int) -> SeenArrays:
+        """Return what it saw last, after ``step``: copies."""
+
+    def raw_ending(self, step: int) -> Any:
+        """Return the same as the environment gave it."""
 
 
-class Attached(NamedTuple):
-    """What a caller attaches to the next actions, by agent; ``None`` where nothing."""
+class Eyes(Protocol):
+    """Looks at what an environment shows, and remembers it."""
 
-    log_probs: Mapping[Any, float] | None
-    values: Mapping[Any, float] | None
-    logits: Mapping[Any, NDArray[Any]] | None
-    intents: Mapping[Any, Any] | None
-    policy_version: int | None
+    def meet(self, agent: Any) -> Seen:
+        """Return the sight of an agent that is new; it is written by the next :meth:`look`."""
 
-    @property
-    def agents(self) -> dict[Any, None]:
-        """Everybody who is named, in order."""
-        return dict.fromkeys(agent for table in self[:4] for agent in table or ())
+    def look(
+        self,
+        seen: Mapping[Any, Seen],
+        acting: Container[Any],
+        returned: Returned,
+        living: Sequence[Any],
+    ) -> dict[Any, str]:
+        """Copy what agents see after a step.
 
-    def add_to(self, note: Note, agent: object, actions: ActionFormat) -> Note:
-        """Return ``note`` with what is attached to ``agent``.
+        Args:
+            seen: everybody to look at, with the sights that :meth:`meet` returned.
+            acting: those who get a row for this step.
+            returned: by the step; after ``reset``, its observations and infos.
+            living: those who can act next.
+
+        Returns:
+            Why what an agent sees can belong to no sample, by agent.
 
         Raises:
-            CaptureError: a number that cannot be one, or an intent that is no action.
+            CaptureError: something cannot be recorded at all.
         """
-        log_probs, values, logits, intents, version = self
-        if log_probs is not None and agent in log_probs:
-            note = note._replace(log_prob=log_prob_of(agent, log_probs[agent], actions))
-        if values is not None and agent in values:
-            note = note._replace(value=finite_or_nan(agent, "value", values[agent]))
-        if logits is not None and agent in logits:
-            note = note._replace(logits=np.array(logits[agent], np.float32))
-        if intents is not None and agent in intents:
-            note = note._replace(intent=actions.encode(agent, intents[agent]))
-        return note if version is None else note._replace(policy_version=version)
 
 
-class Outcome(NamedTuple):
-    """What one agent got from ``step``."""
-
-    reward: float
-    terminated: bool
-    truncated: bool
-    info: Mapping[str, Any]
-
-
-NOTHING = Note()
-
-
-class Row(NamedTuple):
-    """What an agent did and got in one step; what it saw before is in its :class:`Sight`."""
-
-    action: int | NDArray[Any]
-    reward: float
-    tick: int
-    note: Note
-    components: NDArray[np.float32] | None
-
-
-@dataclass
 class Life:
     """The rows of one agent so far."""
 
-    sight: Sight  # one row more than ``rows``: what the agent sees now, or saw in the end
-    rows: list[Row] = field(default_factory=list)
-    terminated: bool = False  # in the last row
-    truncated: bool = False
-    events: list[TownEvent] | None = field(default_factory=list)  # None: not told
-    illegal: int | None = 0  # None: not told
-    done: bool = False  # nothing can follow
-    final_value: float = NAN
-    fault: str | None = None  # why these rows are no sample
-
-    @property
-    def needs_value(self) -> bool:
-        """Whether its rows have values, and the one after the last is still unknown."""
-        known = not math.isnan(self.rows[-1].note.value)
-        return known and not self.terminated and math.isnan(self.final_value)
-
-    def columns(self, *, is_certain: bool) -> Columns:
-        """Return the rows stacked; log-probs that nobody attached are 0 if actions are certain.
-
-        Raises:
-            ValueError: they do not fit each other.
-        """
-        fault = self.fault or self.sight.fault
-        if fault is not None:
-            raise ValueError(fault)
-        rows = len(self.rows)
-        self.sight.shrink(rows + 1)
-        observations, masks = self.sight.rows(rows)
-        actions, rewards, ticks, notes, components = zip(*self.rows, strict=True)
-        unknown = 0.0 if is_certain else NAN
-        log_probs = [note.log_prob if note.knows_log_prob else unknown for note in notes]
-        terminations = np.zeros(rows, np.bool_)
-        truncations = np.zeros(rows, np.bool_)
-        terminations[-1], truncations[-1] = self.terminated, self.truncated
-        return Columns(
-            observations=observations,
-            action_mask=masks,
-            actions=stack_actions("actions", actions),
-            rewards=rewards,
-            terminations=terminations,
-            truncations=truncations,
-            ticks=ticks,
-            log_probs=log_probs,
-            values=[note.value for note in notes],
-            logits=[note.logits for note in notes],
-            intents=[note.intent for note in notes],
-            reward_components=components,
-            policy_versions=[note.policy_version for note in notes],
-        )
-
-    def ending(self) -> Ending:
-        """Return what followed the last row."""
-        observation, mask = self.sight.at(len(self.rows))
-        return Ending(observation, self.final_value, mask)
+    def __init__(self, sight: Seen) -> None:
+        self.sight = sight
+        self.rows: list[Row] = []
+        self.terminated = False  # in the last row
+        self.truncated = False
+        self.last = 0  # the step after which it saw what followed
+        self.done = False  # nothing can follow
+        self.final_value = NAN
+        self.fault: str | None = None  # why these rows are no sample
 
     def raw_ending(self) -> Any:
         """Return the observation after the last row as the environment gave it."""
-        return self.sight.raw(len(self.rows))
+        return self.sight.raw_ending(self.last)
 
 
 class OpenEpisode:
-    """Collects what happens between ``reset`` and the end."""
+    """Collects what happens between ``reset`` and the end.
 
-    def __init__(self, episode_id: int, seed: int | None) -> None:
+    Args:
+        episode_id: its number in the capture.
+        seed: of the reset that opened it.
+        eyes: for this episode alone.
+
+    Attributes:
+        seen: What everybody who is there sees.
+        lives: Everybody who acted, in the order of their first rows.
+        notes: What is known of actions, by the number of the step.
+    """
+
+    def __init__(self, episode_id: int, seed: int | None, eyes: Eyes) -> None:
         self.episode_id = episode_id
         self.seed = seed
-        self.step = 0  # steps begun
-        self.seen: dict[Any, Sight] = {}  # who is there
+        self.seen: dict[Any, Seen] = {}
         self.lives: dict[Any, Life] = {}
+        self.notes: dict[int, Notes] = {}
+        self._eyes = eyes
+        self._step = 0  # steps recorded
+        self._faults: dict[Any, str] = {}  # why what somebody sees now can belong to no sample
 
-    def row_of_next(self, agent: object, *, acts: bool) -> int:
-        """Return the row of its sight that the next observation of ``agent`` belongs in."""
+    def begin(
+        self, agents: Sequence[Any], observations: dict[Any, Any], infos: dict[Any, Any]
+    ) -> None:
+        """Look at what ``reset`` returned.
+
+        Raises:
+            CaptureError: something cannot be recorded.
+        """
+        self.seen = {agent: self._eyes.meet(agent) for agent in agents}
+        self._faults = self._eyes.look(self.seen, (), (observations, {}, {}, {}, infos), agents)
+
+    def advance(
+        self,
+        chosen: Mapping[Any, Action],
+        notes: Notes,
+        returned: Returned,
+        agents: Sequence[Any],
+    ) -> list[Any]:
+        """Add the rows of one step: all of them, or none if something cannot be recorded.
+
+        Args:
+            chosen: the actions of those who acted, as they are recorded.
+            notes: what is known of them.
+            returned: by the step.
+            agents: those who can act next.
+
+        Returns:
+            Those whose lives have ended.
+
+        Raises:
+            CaptureError: a reward or an observation is missing, or cannot be recorded.
+        """
+        rows = self._rows_of(chosen, returned)
+        seen, _, terminations, truncations = self.seen, *returned[1:4]
+        same = len(agents) == len(seen) and all(map(seen.__contains__, agents))
+        if not same:
+            seen = seen | {agent: self._eyes.meet(agent) for agent in agents if self._is_new(agent)}
+        faults = self._eyes.look(seen, rows, returned, agents)
+        self._add(rows, notes)
+        self.seen, self._faults = seen, faults
+        if same and not any(terminations.values()) and not any(truncations.values()):
+            return []
+        living = dict.fromkeys(agents)
+        gone = [
+            agent
+            for agent in seen
+            if agent not in living or terminations.get(agent) or truncations.get(agent)
+        ]
+        for agent in gone:
+            self._end(agent, terminations, truncations)
+        return gone
+
+    def close(self) -> None:
+        """Close the lives of everybody who is still there."""
+        for agent in self.seen:
+            life = self.lives.get(agent)
+            if life is not None:
+                life.last = self._step
+        self._blame(self.seen)
+
+    def _is_new(self, agent: object) -> bool:
+        """Say whether an agent has come; one that is done stays done until the next episode."""
         life = self.lives.get(agent)
-        return (0 if life is None else len(life.rows)) + acts
+        return agent not in self.seen and (life is None or not life.done)
 
-    def add(self, agent: object, action: int | NDArray[Any], note: Note, outcome: Outcome) -> None:
-        """Add the row of an agent that acted; :meth:`observe` its new observation afterwards."""
+    def _rows_of(self, chosen: Mapping[Any, Action], returned: Returned) -> dict[Any, Row]:
+        step, rewards, infos = self._step + 1, returned[1], returned[4]
+        if not chosen.keys() <= rewards.keys():
+            agent = next(agent for agent in chosen if agent not in rewards)
+            raise CaptureError(f"step returned no reward for agent {agent!r}, which acted")
+        return {
+            agent: _row(step, action, float(rewards[agent]), infos.get(agent, NO_INFO), agent)
+            for agent, action in chosen.items()
+        }
+
+    def _add(self, rows: Mapping[Any, Row], notes: Notes) -> None:
+        """Add rows; what everybody sees after them is with their sights already."""
+        self._step += 1
+        lives = self.lives
+        for agent, row in rows.items():
+            life = lives.get(agent)
+            if life is None:
+                life = lives[agent] = Life(self.seen[agent])
+            life.rows.append(row)
+            life.sight.count += 1
+            life.final_value = NAN
+        if notes is not NO_NOTES:
+            self.notes[self._step] = notes
+        if self._faults:
+            self._blame(rows)
+
+    def _end(
+        self, agent: object, terminations: Mapping[Any, bool], truncations: Mapping[Any, bool]
+    ) -> None:
+        """Close the life of an agent: its last observation is what it sees now.
+
+        One that ends in a step in which it did not act ends with the last row it has.
+        """
+        del self.seen[agent]
         life = self.lives.get(agent)
         if life is None:
-            life = self.lives[agent] = Life(self.seen[agent])
-        life.fault = life.fault or life.sight.fault
-        info = outcome.info
-        components = _components(info.get("reward_components"))
-        life.rows.append(Row(action, outcome.reward, _tick(info, self.step), note, components))
-        life.terminated, life.truncated = outcome.terminated, outcome.truncated
-        life.final_value = NAN
-        life.events = _more_events(life.events, info.get("events"))
-        refused = info.get("illegal_action")
-        if life.illegal is not None:
-            life.illegal = None if refused is None else life.illegal + int(bool(refused))
-
-    def observe(self, agent: object, sight: Sight, fault: str | None) -> None:
-        """Remember what ``agent`` sees now; one that is done stays done until the next episode."""
-        life = self.lives.get(agent)
-        if life is None or not life.done:
-            sight.fault = fault
-            self.seen[agent] = sight
-
-    def end(self, agent: object, terminated: bool) -> None:
-        """Close the life of ``agent``: its last observation is what it sees now.
-
-        An agent that ends in a step in which it did not act ends with the last row it has.
-        """
-        sight = self.seen.pop(agent, None)
-        life = self.lives.get(agent)
-        if life is None or sight is None:
             return
-        if not (life.terminated or life.truncated):
-            life.terminated, life.truncated = terminated, not terminated
-        life.done = True
+        self._blame((agent,))
+        terminated, truncated = terminations.get(agent, False), truncations.get(agent, False)
+        acted = life.rows[-1][0] == self._step
+        life.terminated = bool(terminated)
+        life.truncated = not terminated or (acted and bool(truncated))
+        life.last, life.done = self._step, True
+
+    def needs_value(self, agent: object) -> bool:
+        """Whether the rows of an agent have values, and the one after the last is unknown."""
+        life = self.lives.get(agent)
+        if life is None or life.terminated or not math.isnan(life.final_value):
+            return False
+        notes = self.notes.get(life.rows[-1][0], NO_NOTES)
+        return not math.isnan(notes.values.get(agent, NAN))
 
     def metadata(self, of_capture: CaptureMetadata) -> CaptureMetadata:
         """Return where the episode comes from: the capture's metadata, with its own seed."""
@@ -222,56 +259,34 @@ class OpenEpisode:
             return of_capture
         return of_capture.model_copy(update={"seed": int(self.seed)})
 
-
-def finite_or_nan(agent: object, name: str, value: float) -> float:
-    """Return a number that was attached to an agent; NaN means unknown.
-
-    Raises:
-        CaptureError: it is infinite.
-    """
-    found = float(value)
-    if math.isinf(found):
-        raise CaptureError(f"agent {agent!r}: the {name} is {found}; NaN means unknown")
-    return NAN if math.isnan(found) else found
+    def _blame(self, agents: Iterable[Any]) -> None:
+        """Take note of what is wrong with what some see."""
+        for agent in agents:
+            life = self.lives.get(agent)
+            if life is not None:
+                life.fault = life.fault or self._faults.get(agent)
 
 
-def log_prob_of(agent: object, log_prob: float, actions: ActionFormat) -> float:
-    """Return a log-prob that was attached to an agent; NaN means unknown.
-
-    Raises:
-        CaptureError: it is infinite, or makes an action id more probable than 1.
-    """
-    found = finite_or_nan(agent, "log-prob", log_prob)
-    if actions.discrete and found > MAX_DISCRETE_LOG_PROB:
-        raise CaptureError(f"agent {agent!r}: log-prob {found} of an action id is above 0")
-    return found
-
-
-def read_outcome(agent: object, returned: Step) -> Outcome:
-    """Pick what ``agent`` got out of what ``step`` returned.
-
-    Raises:
-        CaptureError: no reward, or one that is not a finite number.
-    """
-    _, rewards, terminations, truncations, infos = returned
-    if agent not in rewards:
-        raise CaptureError(f"step returned no reward for agent {agent!r}, which acted")
-    reward = float(rewards[agent])
-    if not abs(reward) <= _MAX_FLOAT32:
+def _row(step: int, action: Action, reward: float, info: Mapping[str, Any], agent: object) -> Row:
+    if not -_MAX_FLOAT32 <= reward <= _MAX_FLOAT32:
         raise CaptureError(
             f"step returned the reward {reward} for agent {agent!r}; "
             "expected a finite number that float32 can hold"
         )
-    return Outcome(
+    told = info.get
+    components, refused = told("reward_components"), told("illegal_action")
+    return (
+        step,
+        action,
         reward,
-        bool(terminations.get(agent, False)),
-        bool(truncations.get(agent, False)),
-        infos.get(agent, {}),
+        step if (tick := told("tick")) is None else _tick(tick, step),
+        None if components is None else _components(components),
+        _events(told("events")),
+        None if refused is None else bool(refused),
     )
 
 
-def _tick(info: Mapping[str, Any], step: int) -> int:
-    tick = info.get("tick")
+def _tick(tick: object, step: int) -> int:
     if isinstance(tick, (int, np.integer)) and 0 <= tick < 2**31:
         return int(tick)
     return step
@@ -283,16 +298,15 @@ def _components(components: object) -> NDArray[np.float32] | None:
     return np.array(components, np.float32)
 
 
-def _more_events(events: list[TownEvent] | None, new: object) -> list[TownEvent] | None:
-    """Append the events of a step; ``None`` once an environment did not tell any."""
-    if events is None or not isinstance(new, (list, tuple)):
+def _events(told: object) -> Sequence[TownEvent] | None:
+    """Return the events of a step as mappings, or ``None`` if they are not told."""
+    if not isinstance(told, (list, tuple)):
         return None
-    for event in new:
-        table = read_event(event)
-        if table is None:
-            return None
-        events.append(table)
-    return events
+    if not told:
+        return ()
+    tables = [read_event(event) for event in told]
+    known = [table for table in tables if table is not None]
+    return known if len(known) == len(tables) else None
 
 
 def read_event(event: object) -> TownEvent | None:

@@ -33,6 +33,22 @@ def town_of(env: Any) -> TownletParallelEnv | None:
     return town if isinstance(town, TownletParallelEnv) else None
 
 
+def bare_town_of(env: Any) -> TownletParallelEnv | None:
+    """Return the town inside ``env`` if what it shows reaches the caller as it is, else ``None``.
+
+    ``env`` is the town itself, or ``ScriptedScenario`` around it, and no class made from these.
+    """
+    town = town_of(env)
+    if town is None:
+        return None
+    from townlet_env.views.parallel import TownletParallelEnv
+    from townlet_env.wrappers import ScriptedScenario
+
+    while type(env) is ScriptedScenario:
+        env = env.env
+    return town if type(env) is TownletParallelEnv else None
+
+
 def decider_of(env: Any) -> OptionActions | ScriptedScenario | None:
     """Return the outermost wrapper in ``env`` that decides what is done, or ``None``.
 

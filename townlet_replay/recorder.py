@@ -12,25 +12,23 @@ from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
 from townlet_replay.background import BackgroundWriter, DirectWriter, EpisodeWriter
-from townlet_replay.episode import (
-    NOTHING,
-    Attached,
-    Critic,
-    Note,
-    OpenEpisode,
-    Step,
-    finite_or_nan,
-    read_outcome,
-)
+from townlet_replay.episode import Critic, Eyes, OpenEpisode, Returned
 from townlet_replay.errors import CaptureError
-from townlet_replay.frames import SampleOrigin, columns_to_replay_sample
-from townlet_replay.metrics import sample_metrics
-from townlet_replay.provenance import decider_of, metadata_of, names_of, played_seed, town_of
+from townlet_replay.finished import FinishedEpisode
+from townlet_replay.notes import NO_NOTES, Action, Attached, finite_or_nan
+from townlet_replay.provenance import (
+    bare_town_of,
+    decider_of,
+    metadata_of,
+    names_of,
+    played_seed,
+    town_of,
+)
 from townlet_replay.record_settings import read_settings
-from townlet_replay.sample import ReplaySample, with_meta
 from townlet_replay.sidecar import CaptureNames
-from townlet_replay.sight import Sight
+from townlet_replay.sight import EyesOnDicts
 from townlet_replay.spaces import ActionFormat, action_format
+from townlet_replay.town_sight import EyesOnTown
 from townlet_replay.writer import CaptureWriter
 
 if TYPE_CHECKING:
@@ -87,6 +85,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.names = names_of(env) if names is None else names
         self.capture_metadata = metadata_of(env, self.settings.metadata)
         self._decider = decider_of(env)
+        self._shows_town = bare_town_of(env)
         self._log: ActionLogWriter | None = None
         self.writer = self._open_writer(out)
         hand_over = BackgroundWriter if self.settings.background else DirectWriter
@@ -94,10 +93,9 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self._episode: OpenEpisode | None = None
         self._finished = False  # the last episode came to its end
         self._episodes = 0
-        self._unusable: list[CaptureError] = []  # why a life became no sample, until it is raised
-        self._formats: dict[Any, ActionFormat] = {}
+        self._formats = _Formats(env, self.names)
         self._longest = 0  # rows of the longest life so far, and one
-        self._notes: dict[Any, Note] = {}
+        self._notes = NO_NOTES
 
     def _open_writer(self, out: str | Path) -> EpisodeWriter:
         if self.settings.mode != "actions":
@@ -128,10 +126,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         town = town_of(self.env)
         if town is not None:
             seed = played_seed(town.batch.worlds)
-        episode = OpenEpisode(self._episodes, seed)
-        for agent in self.env.agents:
-            seen = self._look(episode, agent, (observations, {}, {}, {}, infos), acts=False)
-            episode.observe(agent, *seen)
+        episode = OpenEpisode(self._episodes, seed, self._open_eyes())
+        episode.begin(self.env.agents, observations, infos)
         self._episode = episode
         if self._log is not None:
             self._log.begin(episode)
@@ -158,14 +154,9 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         Raises:
             CaptureError: an agent that is not there, or a number that cannot be one.
         """
-        tables = Attached(log_probs, values, logits, intents, policy_version)
-        agents = tables.agents
-        self._check_agents(agents)
-        if policy_version is not None:
-            agents = dict.fromkeys(self._present())
-        for agent in agents:
-            note = self._notes.get(agent, NOTHING)
-            self._notes[agent] = tables.add_to(note, agent, self._format(agent))
+        told = Attached(log_probs, values, logits, intents, policy_version)
+        told.check_agents({} if self._episode is None else self._episode.seen)
+        self._notes = self._notes.with_more(told.read(self._formats))
 
     def annotate_final(self, *, values: Mapping[Any, float]) -> None:
         """Attach V(observation after the last row), by agent, before the episode is written.
@@ -176,18 +167,18 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         Raises:
             CaptureError: an agent without rows in the open episode, or an infinite value.
         """
-        episode = self._episode
-        for agent, value in values.items():
-            life = None if episode is None else episode.lives.get(agent)
-            if life is None:
+        lives = {} if self._episode is None else self._episode.lives
+        for agent in values:
+            if agent not in lives:
                 raise CaptureError(
                     f"agent {agent!r} has no rows in an open episode; annotate_final belongs "
                     "between the last step and reset or close"
                 )
-            life.final_value = finite_or_nan(agent, "final value", value)
+        for agent, value in finite_or_nan("final value", values).items():
+            lives[agent].final_value = value
         self._seal_if_complete()
 
-    def step(self, actions: dict[Any, Any]) -> Step:
+    def step(self, actions: dict[Any, Any]) -> Returned:
         """Step the environment and record the agents in ``actions``.
 
         Raises:
@@ -197,7 +188,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         episode = self._episode
         if episode is None:
             if self._finished:
-                returned: Step = self.env.step(actions)
+                returned: Returned = self.env.step(actions)
                 return returned
             raise CaptureError("no episode is being recorded: call reset() before step()")
         chosen = self._encoded(episode, actions)
@@ -206,7 +197,9 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             returned = self.env.step(actions)
             if self._decider is not None:
                 chosen = self._encoded(episode, self._decider.last_actions)
-            self._record(episode, chosen, returned)
+            notes, self._notes = self._notes, NO_NOTES
+            gone = episode.advance(chosen, notes, returned, self.env.agents)
+            self._value_ends(episode, gone)
             if self._log is not None:
                 self._log.step(chosen)
             complete = True
@@ -224,12 +217,30 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             CaptureError: a life, or the episode, cannot become samples; it is lost.
         """
         episode, self._episode = self._episode, None
-        self._notes = {}
-        if episode is not None:
+        self._notes = NO_NOTES
+        if episode is None:
+            return
+        episode.close()
+        try:
             self._value_ends(episode, list(episode.lives))
-            self._close_lives(episode)
-        if self._unusable:
-            raise self._unusable.pop()
+        finally:
+            self._hand_over(episode)
+
+    def _hand_over(self, episode: OpenEpisode) -> None:
+        """Let the lives that are wanted become samples, here or in the thread."""
+        wanted = self.settings.agents
+        formats = {
+            agent: self._formats[agent]
+            for agent in episode.lives
+            if wanted is None or str(agent) in wanted
+        }
+        self._longest = max([self._longest, *(len(x.rows) + 1 for x in episode.lives.values())])
+        if formats:
+            self._episodes += 1
+            finished = FinishedEpisode(
+                episode, formats, self.settings, self.names, self.capture_metadata
+            )
+            self._out.put(finished.samples, finished.size)
 
     def flush(self) -> None:
         """Wait until every finished episode is on disk.
@@ -239,21 +250,6 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             CaptureError: an episode could not become samples; it is lost.
         """
         self._out.flush()
-
-    def _close_lives(self, episode: OpenEpisode) -> None:
-        """Turn lives into samples; one that cannot be a sample does not take the others along."""
-        samples = []
-        wanted = self.settings.agents
-        for agent in episode.lives:
-            if wanted is not None and str(agent) not in wanted:
-                continue
-            try:
-                samples.append(self._sample(episode, agent))
-            except CaptureError as error:
-                self._unusable = [error]
-        if samples:
-            self._episodes += 1
-            self._out.put_samples(samples)
 
     def close(self) -> None:
         """Write what is open, then close the environment.
@@ -279,114 +275,48 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         """Close, also after an error or Ctrl-C."""
         self.close()
 
-    def _encoded(self, episode: OpenEpisode, actions: Mapping[Any, Any]) -> dict[Any, Any]:
+    def _encoded(self, episode: OpenEpisode, actions: Mapping[Any, Any]) -> dict[Any, Action]:
         """Return the actions of those who are there, as they are recorded."""
+        seen, formats = episode.seen, self._formats
         return {
-            agent: self._format(agent).encode(agent, action)
+            agent: formats[agent].encode(agent, action)
             for agent, action in actions.items()
-            if agent in episode.seen and action is not None
+            if agent in seen and action is not None
         }
-
-    def _record(self, episode: OpenEpisode, chosen: dict[Any, Any], returned: Step) -> None:
-        """Add the rows of one step: all of them, or none if something cannot be recorded."""
-        notes, self._notes = self._notes, {}
-        outcomes = {agent: read_outcome(agent, returned) for agent in chosen}
-        terminations, truncations = returned[2], returned[3]
-        living = dict.fromkeys(self.env.agents)
-        gone = [
-            agent
-            for agent in episode.seen
-            if agent not in living or terminations.get(agent) or truncations.get(agent)
-        ]
-        seen = {
-            agent: self._look(episode, agent, returned, acts=agent in chosen)
-            for agent in {**episode.seen, **living}
-        }
-        episode.step += 1
-        for agent, outcome in outcomes.items():
-            episode.add(agent, chosen[agent], notes.get(agent, NOTHING), outcome)
-        for agent, (sight, fault) in seen.items():
-            episode.observe(agent, sight, fault)
-        for agent in gone:
-            episode.end(agent, bool(terminations.get(agent, False)))
-        self._value_ends(episode, gone)
-
-    def _look(
-        self, episode: OpenEpisode, agent: object, returned: Step, *, acts: bool
-    ) -> tuple[Sight, str | None]:
-        """Copy what ``agent`` sees after a step, and say why it does not fit what it saw before."""
-        observations, _, terminations, _, infos = returned
-        sight = episode.seen.get(agent)
-        row = episode.row_of_next(agent, acts=acts)
-        if agent in observations:
-            if sight is None:
-                sight = Sight(agent, self._format(agent), self._longest)
-                row = 0
-            return sight, sight.write(row, observations[agent], infos.get(agent, {}))
-        if sight is not None and agent not in self.env.agents and terminations.get(agent, False):
-            if acts:  # it is dead and sees nothing
-                sight.repeat(row)
-            return sight, sight.fault
-        raise CaptureError(
-            f"the environment returned no observation for agent {agent!r}; a row needs what was "
-            "seen before it, and a row that did not terminate also what followed"
-        )
 
     def _value_ends(self, episode: OpenEpisode, agents: list[Any]) -> None:
         """Ask the policy for V(final observation) of those that have values but not this one."""
         if self.policy is None:
             return
-        asked = {
-            agent: episode.lives[agent].raw_ending()
-            for agent in agents
-            if agent in episode.lives and episode.lives[agent].needs_value
-        }
+        lives = episode.lives
+        asked = {agent: lives[agent].raw_ending() for agent in agents if episode.needs_value(agent)}
         if asked:
-            for agent, value in self.policy.values_of(asked).items():
-                episode.lives[agent].final_value = finite_or_nan(agent, "final value", value)
+            found = finite_or_nan("final value", self.policy.values_of(asked))
+            for agent, value in found.items():
+                lives[agent].final_value = value
 
     def _seal_if_complete(self) -> None:
         episode = self._episode
         if episode is None or self.env.agents:
             return
         self._finished = True
-        if not any(life.needs_value for life in episode.lives.values()):
+        if not any(map(episode.needs_value, episode.lives)):
             self.seal()
 
-    def _sample(self, episode: OpenEpisode, agent: object) -> ReplaySample:
-        life = episode.lives[agent]
-        known = any(row.note.knows_log_prob for row in life.rows)
-        behaviour = self.settings.behaviour_of(str(agent), log_probs_known=known)
-        form = self._format(agent)
-        self._longest = max(self._longest, len(life.rows) + 1)
-        sample = columns_to_replay_sample(
-            lambda: life.columns(is_certain=behaviour.kind == "script"),
-            life.ending(),
-            SampleOrigin(
-                agent_id=str(agent),
-                episode_id=episode.episode_id,
-                action_dim=form.dim,
-                names=self.names._replace(action_lookup=form.lookup),
-                behaviour=behaviour,
-                tags=self.settings.tags,
-                capture_metadata=episode.metadata(self.capture_metadata),
-            ),
-        )
-        return with_meta(sample, metrics=sample_metrics(sample, life.events, life.illegal))
+    def _open_eyes(self) -> Eyes:
+        if self._shows_town is not None:
+            return EyesOnTown(self._shows_town, self._longest)
+        return EyesOnDicts(self._formats, self._longest)
 
-    def _format(self, agent: object) -> ActionFormat:
-        if agent not in self._formats:
-            space = self.env.action_space(agent)
-            self._formats[agent] = action_format(agent, space, self.names.action_lookup)
-        return self._formats[agent]
 
-    def _check_agents(self, agents: Mapping[Any, Any]) -> None:
-        present = self._present()
-        for agent in agents:
-            if agent not in present:
-                raise CaptureError(
-                    f"annotate: agent {agent!r} is not there; expected some of {present}"
-                )
+class _Formats(dict[Any, ActionFormat]):
+    """How the actions of every agent are stored; found out when an agent is met."""
 
-    def _present(self) -> list[Any]:
-        return [] if self._episode is None else list(self._episode.seen)
+    def __init__(self, env: Any, names: CaptureNames) -> None:
+        super().__init__()
+        self._env = env
+        self._names = names.action_lookup
+
+    def __missing__(self, agent: Any) -> ActionFormat:
+        form = self[agent] = action_format(agent, self._env.action_space(agent), self._names)
+        return form

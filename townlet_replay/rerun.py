@@ -114,7 +114,7 @@ class MemoryRecorder(RecordReplay):
             CaptureError: it is no action.
         """
         try:
-            return self._format(agent).decode(stored)
+            return self._formats[agent].decode(stored)
         except (ValueError, OverflowError) as error:
             raise CaptureError(f"agent {agent!r}: the action {stored} is no id") from error
 

@@ -7,13 +7,16 @@ a few comparisons and one copy per part; anything else takes the long way throug
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_replay.episode import NO_INFO, Returned, SeenArrays
+from townlet_replay.errors import CaptureError
 from townlet_replay.frames import other_keys
+from townlet_replay.notes import Formats
 from townlet_replay.spaces import (
     MASK,
     ActionFormat,
@@ -23,6 +26,56 @@ from townlet_replay.spaces import (
 )
 
 LEAST_ROOM, MOST_ROOM = 64, 4096  # rows to begin with
+
+
+class EyesOnDicts:
+    """Looks at the observations and infos that any environment returns.
+
+    Args:
+        formats: of the actions, by agent.
+        room: rows to begin with.
+    """
+
+    def __init__(self, formats: Formats, room: int) -> None:
+        self._formats = formats
+        self._room = room
+        self._faults: dict[Any, str] = {}  # of the last look
+
+    def meet(self, agent: Any) -> Sight:
+        """Return the sight of an agent that is new."""
+        return Sight(agent, self._formats[agent], self._room)
+
+    def look(
+        self,
+        seen: Mapping[Any, Any],
+        acting: Container[Any],
+        returned: Returned,
+        living: Sequence[Any],
+    ) -> dict[Any, str]:
+        """Copy what agents see after a step, and say why it does not fit what they saw before.
+
+        Raises:
+            CaptureError: an agent sees nothing, or what cannot be recorded.
+        """
+        observations, _, terminations, _, infos = returned
+        faults = {}
+        for agent, sight in seen.items():
+            row = sight.count + (agent in acting)
+            if agent in observations:
+                fault = sight.write(row, observations[agent], infos.get(agent, NO_INFO))
+            elif agent not in living and terminations.get(agent, False):
+                fault = self._faults.get(agent)
+                if row > sight.count:  # it is dead and sees nothing
+                    sight.repeat(row)
+            else:
+                raise CaptureError(
+                    f"the environment returned no observation for agent {agent!r}; a row needs "
+                    "what was seen before it, and a row that did not terminate also what followed"
+                )
+            if fault is not None:
+                faults[agent] = fault
+        self._faults = faults
+        return faults
 
 
 class _Part(NamedTuple):
@@ -43,14 +96,14 @@ class Sight:
         room: rows to begin with.
 
     Attributes:
-        fault: why the row that was written last can belong to no sample, or ``None``.
+        count: rows of the life so far; what the agent sees now is in the row after them.
     """
 
     def __init__(self, agent: object, actions: ActionFormat, room: int = 0) -> None:
-        self.fault: str | None = None
+        self.count = 0
         self._agent = agent
         self._actions = actions
-        self._room = min(max(room, LEAST_ROOM), MOST_ROOM)
+        self._room = first_room(room)
         self._columns: dict[str, NDArray[Any]] = {}
         self._masks: NDArray[np.int8] | None = None
         self._parts: list[_Part] | None = None  # of observations that can be written as they are
@@ -62,15 +115,14 @@ class Sight:
     def write(self, row: int, observation: Any, info: Mapping[str, Any]) -> str | None:
         """Copy what the agent sees into a row, and return why it does not fit the others, if so.
 
-        Nothing is written if the observation is refused. The row is the one that :attr:`fault`
-        tells about once the caller has set it to what is returned.
+        Nothing is written if the observation is refused, or does not fit.
 
         Raises:
             CaptureError: the observation or its mask cannot be recorded at all.
         """
         if row >= self._room:
             self._grow()
-        if self._write_alike(row, observation, info):
+        if self._parts is not None and self._write_alike(self._parts, row, observation, info):
             self._raw = None
             return None
         raw = copy_observation(observation)
@@ -93,12 +145,12 @@ class Sight:
         for column in (*self._columns.values(), *(() if self._masks is None else (self._masks,))):
             column[row] = column[row - 1]
 
-    def rows(self, count: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]:
+    def rows(self, count: int) -> SeenArrays:
         """Return the observations and masks of the first ``count`` rows: views."""
         masks = None if self._masks is None else self._masks[:count]
         return {key: column[:count] for key, column in self._columns.items()}, masks
 
-    def at(self, row: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]:
+    def at(self, row: int) -> SeenArrays:
         """Return copies of the observation and the mask of one row."""
         mask = None if self._masks is None else self._masks[row].copy()
         return {key: column[row].copy() for key, column in self._columns.items()}, mask
@@ -120,32 +172,48 @@ class Sight:
         for column in (*self._columns.values(), *(() if self._masks is None else (self._masks,))):
             column.resize((count, *column.shape[1:]), refcheck=False)
 
-    def _write_alike(self, row: int, observation: Any, info: Mapping[str, Any]) -> bool:
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        columns = (*self._columns.values(), *(() if self._masks is None else (self._masks,)))
+        return sum(int(column[0].nbytes) for column in columns)
+
+    def before(self, steps: Sequence[int]) -> SeenArrays:
+        """Return what was seen before each of the T steps of the life, and give back other room."""
+        self.shrink(len(steps) + 1)
+        return self.rows(len(steps))
+
+    def ending(self, step: int) -> SeenArrays:
+        """Return what was seen last."""
+        del step
+        return self.at(self.count)
+
+    def raw_ending(self, step: int) -> Any:
+        """Return what was seen last, as the environment gave it."""
+        del step
+        return self.raw(self.count)
+
+    def _write_alike(
+        self, parts: list[_Part], row: int, observation: Any, info: Mapping[str, Any]
+    ) -> bool:
         """Write an observation that is built like the first; else write nothing."""
-        parts = self._parts
-        if parts is None or not self._is_alike(parts, observation):
+        if parts[0].key is None:
+            observation = {None: observation}
+        elif type(observation) is not dict or observation.keys() != self._keys:
             return False
-        if self._masks is None:
-            if self._actions.discrete and info.get(MASK) is not None:
+        for key, _, shape, dtype in parts:
+            found = observation[key]
+            if type(found) is not np.ndarray or found.shape != shape or found.dtype != dtype:
                 return False
-        else:
+        if self._masks is not None:
             mask: Any = info.get(MASK) if self._mask_in_info else observation[MASK]
             if not self._is_mask(mask):
                 return False
             self._masks[row] = mask
-        for key, column, _, _ in parts:
-            column[row] = observation if key is None else observation[key]
-        return True
-
-    def _is_alike(self, parts: list[_Part], observation: Any) -> bool:
-        if parts[0].key is not None and (
-            type(observation) is not dict or observation.keys() != self._keys
-        ):
+        elif self._actions.discrete and info.get(MASK) is not None:
             return False
-        for key, _, shape, dtype in parts:
-            found = observation if key is None else observation[key]
-            if type(found) is not np.ndarray or found.shape != shape or found.dtype != dtype:
-                return False
+        for key, column, _, _ in parts:
+            column[row] = observation[key]
         return True
 
     def _is_mask(self, mask: Any) -> bool:
@@ -210,16 +278,26 @@ class Sight:
 
     def _grow(self) -> None:
         self._room *= 2
-        bigger = {key: _twice(column) for key, column in self._columns.items()}
+        bigger = {key: twice(column) for key, column in self._columns.items()}
         self._columns, old = bigger, self._columns
         if self._masks is not None:
-            self._masks = _twice(self._masks)
+            self._masks = twice(self._masks)
         if self._parts is not None:
             names = {id(column): key for key, column in old.items()}
             self._parts = [p._replace(column=bigger[names[id(p.column)]]) for p in self._parts]
 
 
-def _twice(column: NDArray[Any]) -> NDArray[Any]:
+def first_room(longest: int) -> int:
+    """Return for how many rows there is room to begin with.
+
+    Args:
+        longest: rows of the longest life so far.
+    """
+    return min(max(longest, LEAST_ROOM), MOST_ROOM)
+
+
+def twice(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column with the same rows and room for as many more."""
     bigger = np.empty((2 * len(column), *column.shape[1:]), column.dtype)
     bigger[: len(column)] = column
     return bigger

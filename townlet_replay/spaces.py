@@ -40,7 +40,7 @@ class ActionFormat(NamedTuple):
         Raises:
             CaptureError: outside the action space, so that no capture could name it.
         """
-        if self.discrete:
+        if self.lookup:
             found = int(action) - self.start
             if not 0 <= found < self.dim:
                 raise CaptureError(

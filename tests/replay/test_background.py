@@ -10,7 +10,7 @@ import pytest
 from toy_samples import script_sample
 
 from townlet_replay import load_capture
-from townlet_replay.background import BackgroundWriter
+from townlet_replay.background import BackgroundWriter, DirectWriter
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.sample import with_meta
@@ -123,9 +123,40 @@ def test_every_lost_episode_is_told(tmp_path):
     for job in (lambda: [episode(0)], *failures, lambda: [episode(3)]):
         thread.put(job, 100)
     slow.may.set()
-    with pytest.raises(CaptureError, match=r"2 episodes are lost: one; .*ValueError.*: two"):
+    with pytest.raises(
+        CaptureError, match=r"2 lives or episodes are lost: one; .*ValueError.*: two"
+    ):
         thread.flush()
     assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 3]
+
+
+def test_a_life_that_is_lost_does_not_take_its_episode_along(tmp_path):
+    thread = BackgroundWriter(CaptureWriter(tmp_path))
+    thread.put(lambda: [CaptureError("no sample"), episode(0)], 100)
+    with pytest.raises(CaptureError, match=r"^no sample$"):
+        thread.flush()
+    assert thread.acknowledged == 1
+    thread.flush()
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0]
+
+
+@pytest.mark.parametrize("hand_over", [BackgroundWriter, DirectWriter])
+def test_what_is_lost_is_told_once_the_others_are_on_disk(tmp_path, hand_over):
+    slow = Slow(CaptureWriter(tmp_path))
+    slow.may.set()
+    slow.fails = 1
+    writer = hand_over(slow)
+
+    def write():
+        writer.put(lambda: [episode(0), CaptureError("no sample")], 100)
+        writer.flush()
+
+    with pytest.raises(DiskError, match="the disk is full"):
+        write()
+    with pytest.raises(CaptureError, match=r"^no sample$"):
+        writer.flush()
+    writer.flush()
+    assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0]
 
 
 def test_a_full_disk_and_a_lost_episode_at_once(tmp_path):

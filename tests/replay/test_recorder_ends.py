@@ -1,5 +1,7 @@
 """RecordReplay whatever ends an episode: errors, Ctrl-C, resets, a disk that refuses."""
 
+import math
+
 import numpy as np
 import pytest
 from capture_toys import Village, drive
@@ -10,7 +12,7 @@ from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.manifest import load_capture
 from townlet_replay.recorder import RecordReplay
-from townlet_replay.sidecar import CaptureMetadata
+from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
@@ -84,8 +86,9 @@ def test_a_capture_is_not_replaced_by_accident(tmp_path):
     assert len(load_capture(tmp_path)) == 3
 
 
-def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
-    env = RecordReplay(Village(), tmp_path)
+@pytest.mark.parametrize("background", [False, True])
+def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path, background):
+    env = RecordReplay(Village(), tmp_path, background=background)
     env.reset()
     env.annotate(logits={"ana": np.zeros(4)})
     env.step({"ana": 1, "ben": 1})
@@ -95,6 +98,39 @@ def test_one_life_that_cannot_be_kept_does_not_take_the_others_along(tmp_path):
         env.close()
     assert env.unwrapped.closed
     assert set(samples_of(tmp_path)) == {("ben", 0)}
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_metric_that_is_no_number_costs_one_life(tmp_path, background):
+    class Odd(Village):
+        def step(self, actions):
+            *returned, infos = super().step(actions)
+            for agent, info in infos.items():
+                info["reward_components"] = [math.nan if agent == "ben" else 0.5]
+            return *returned, infos
+
+    names = CaptureNames(reward_components=("needs",))
+    env = RecordReplay(Odd(), tmp_path, background=background, names=names)
+    with pytest.raises(CaptureError, match=r"'ben', episode 0: no metrics: reward_component_sums"):
+        play(env)
+    assert set(samples_of(tmp_path)) == {("ana", 0), ("cat", 0)}
+    with pytest.raises(CaptureError, match="'ben', episode 1"):
+        play(env)
+    env.close()
+    assert len(load_capture(tmp_path)) == 4
+
+
+def test_a_policy_that_fails_at_the_end_costs_values_only(tmp_path):
+    class Broken:
+        def values_of(self, observations):
+            raise RuntimeError("no memory")
+
+    env = RecordReplay(Village(), tmp_path, policy=Broken())
+    drive(env, until=4, annotate=True)
+    with pytest.raises(RuntimeError, match="no memory"):
+        env.close()
+    found = check_village(tmp_path, until=4)
+    assert np.isnan(found["ben", 0].value_preds[-1])
 
 
 def play(env):

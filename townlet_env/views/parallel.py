@@ -205,15 +205,23 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         return np.array(orders, np.int32)
 
     def _observe(self, agents: list[str]) -> dict[str, Observation]:
+        parts = {key: part.copy() for key, part in self.shown().items()}
+        slots = self._slots
+        return {a: {key: part[slots[a]] for key, part in parts.items()} for a in agents}
+
+    def shown(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays that observations are copied from.
+
+        Key to ``(N, ...)``, by slot. Every step overwrites them, always the same ones.
+        """
         views = self.batch.views
         parts: dict[str, npt.NDArray[Any]] = {}
         if self.map_channels:
-            parts["map"] = views.map[0].copy()
-        parts["features"] = views.features[0].copy()
+            parts["map"] = views.map[0]
+        parts["features"] = views.features[0]
         if self.mask_mode == "obs":
-            parts["action_mask"] = views.action_mask[0].copy()
-        slots = self._slots
-        return {a: {key: part[slots[a]] for key, part in parts.items()} for a in agents}
+            parts["action_mask"] = views.action_mask[0]
+        return parts
 
     def _inform(self, agents: list[str], illegal: list[bool]) -> Infos:
         slots = self._slots
