@@ -10,3 +10,8 @@ SCENARIO = "queue_conflict"
 
 def town(**options):
     return TownletParallelEnv(load_scenario(SCENARIO, {**MORTAL, "ticks": 40}), **options)
+
+
+def unsealed(document):
+    """The bytes of a document without its last line, its own SHA-256."""
+    return document[: document.rindex(b',\n"sha256"')] + b"\n}\n"

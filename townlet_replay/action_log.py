@@ -1,35 +1,37 @@
 """Action logs: what was done in a deterministic environment, from which all else follows.
 
-An action log is a directory like a capture: ``<prefix>_actions.json`` lists the episodes and says
-in what they happened; ``<prefix>_scenario.json.gz`` is the complete scenario of a town; each
-episode is one NPZ with the actions of everybody, what the behaviour knew about them, and digests.
+An action log is a directory like a capture: ``<prefix>_actions.json`` says in what the episodes
+happened and lists the files they are in, each with its SHA-256; ``<prefix>_scenario.json.gz`` is
+the complete scenario of a town; a file holds any number of episodes, as told in
+:mod:`townlet_replay.action_block`. While a long log is written, files are added to a journal beside
+the list, a line each, so that one costs the same however many there are. Logs of format 1.1 are
+read as well.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from townlet_env.config.load import Source, validate
 from townlet_env.config.schema import TownConfig
 from townlet_env.views.spaces import MaskMode, ObservationVariant
+from townlet_replay.action_block import Block, LoggedEpisode, episodes_of
+from townlet_replay.block_reader import decode_block
+from townlet_replay.entries import sealed_line, sealed_lines
 from townlet_replay.errors import CaptureError
-from townlet_replay.manifest import LOG_SUFFIX, find_log
-from townlet_replay.npz_reader import decode_npz
-from townlet_replay.packed_file import PACKED
-from townlet_replay.packing import unpack
-from townlet_replay.safe_files import check_json, inside, read_bytes, sha256_of
-from townlet_replay.sample import ReplaySample, arrays_of
+from townlet_replay.hash_chain import ChainKind
+from townlet_replay.log_files import log_leftovers
+from townlet_replay.manifest import LOG_JOURNAL_SUFFIX, LOG_SUFFIX, Damage, find_log
+from townlet_replay.old_log import OLD_LOG_VERSION, OldEpisode, decode_old_episode
+from townlet_replay.safe_files import check_json, first_problem, inside, read_bytes, sha256_of
 from townlet_replay.sidecar import (
-    SCHEMA_VERSION,
     Behaviour,
     BehaviourKind,
     CaptureMetadata,
@@ -37,33 +39,22 @@ from townlet_replay.sidecar import (
     read_document,
 )
 
+LOG_VERSION = "1.2"
 SCENARIO_SUFFIX = "_scenario.json.gz"
 MAX_SCENARIO_BYTES = 8 * 2**20
-CHECK_BYTES = 4  # of the hash chain, kept for every tick
-ARRAY_DIGEST_BYTES = 4  # of every array of a sample
 
-Arrays = dict[str, NDArray[Any]]
 Digest = Field(pattern="^[0-9a-f]{64}$")
 
 
-class LoggedSample(StrictDocument):
-    """One agent's life in an episode, to be derived."""
+class LoggedFile(StrictDocument):
+    """One file of episodes."""
 
-    agent_id: str
-    rows: int = Field(ge=1)
-    episode_return: float
-
-
-class LoggedEpisode(StrictDocument):
-    """One episode."""
-
-    file: str = Field(description="path of the NPZ, relative to the log")
+    file: str = Field(description="path, relative to the log")
     sha256: str = Digest
-    episode_id: int = Field(ge=0)
-    seed: int = Field(description="of the reset that plays it again")
-    ticks: int = Field(ge=1, le=10**7)
-    agents: tuple[str, ...] = Field(description="everybody who acted, in fixed order")
-    samples: tuple[LoggedSample, ...]
+    episodes: int = Field(ge=1)
+    ticks: int = Field(ge=1, description="of all episodes")
+    samples: int = Field(ge=0)
+    rows: int = Field(ge=0, description="of all samples")
 
 
 class LoggedTown(StrictDocument):
@@ -85,15 +76,62 @@ class Recording(StrictDocument):
     compress: bool = True
 
 
-class ActionLog(StrictDocument):
-    """The file that lists the episodes."""
+class _Head(StrictDocument):
+    """What the lists of all versions say."""
 
-    schema_version: str = SCHEMA_VERSION
+    schema_version: str
     mode: Literal["actions"] = "actions"
     metadata: CaptureMetadata
     town: LoggedTown | None = Field(description="None: an environment the caller has to bring")
     recording: Recording
-    episodes: tuple[LoggedEpisode, ...]
+
+
+class ActionLog(_Head):
+    """The file that lists the files of episodes."""
+
+    schema_version: str = LOG_VERSION
+    chain: Literal["states", "digests"] = Field(description="how the states were hashed")
+    files: tuple[LoggedFile, ...]
+
+
+class OldLog(_Head):
+    """The same in format 1.1: an episode is a file."""
+
+    schema_version: str = OLD_LOG_VERSION
+    episodes: tuple[OldEpisode, ...]
+
+    @property
+    def chain(self) -> ChainKind:
+        """How the states were hashed."""
+        return "digests" if self.town is None else "fields"
+
+    @property
+    def files(self) -> tuple[LoggedFile, ...]:
+        """The files, as the present format lists them."""
+        return tuple(
+            LoggedFile(
+                file=episode.file,
+                sha256=episode.sha256,
+                episodes=1,
+                ticks=episode.ticks,
+                samples=len(episode.samples),
+                rows=sum(sample.rows for sample in episode.samples),
+            )
+            for episode in self.episodes
+        )
+
+
+class LogLine(BaseModel):
+    """Files that were added after the list was written: a line of the journal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    after: int = Field(ge=0, description="files of the log before these")
+    files: tuple[LoggedFile, ...]
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        return sealed_line(self.model_dump_json())
 
 
 @dataclass(frozen=True)
@@ -101,12 +139,21 @@ class OpenLog:
     """An action log on disk; episodes are read when asked for."""
 
     path: Path
-    log: ActionLog
+    log: ActionLog | OldLog
 
     @property
     def prefix(self) -> str:
         """What the names of the files begin with."""
         return self.path.name.removesuffix(LOG_SUFFIX)
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal is, if there is one."""
+        return self.path.with_name(f"{self.prefix}{LOG_JOURNAL_SUFFIX}")
+
+    def count(self, what: Literal["episodes", "ticks", "samples", "rows"]) -> int:
+        """Return how many there are, by the list."""
+        return sum(getattr(file, what) for file in self.log.files)
 
     def config(self) -> TownConfig:
         """Return the scenario of the town.
@@ -133,23 +180,47 @@ class OpenLog:
             )
         return config
 
-    def arrays(self, episode: LoggedEpisode) -> Arrays:
-        """Return the arrays of an episode.
+    def episodes(self) -> Iterator[LoggedEpisode]:
+        """Yield every episode.
 
         Raises:
-            CaptureError: missing, altered, unsafe, or not those of the episode.
+            CaptureError: a file is missing, altered, unsafe, or not what the list says.
         """
-        path = inside(self.path.parent, episode.file)
-        data = self._read(path, episode.sha256)
-        found = decode_npz(data, str(path))
-        if list(found) != [PACKED]:
-            raise CaptureError(f"{path}: expected the array {PACKED!r} alone, found {list(found)}")
-        try:
-            arrays = unpack(found[PACKED], len(data))
-            _check_arrays(arrays, episode)
-        except CaptureError as error:
-            raise CaptureError(f"{path}: {error}") from error
-        return arrays
+        for number in range(len(self.log.files)):
+            yield from self.episodes_in(number)
+
+    def episodes_in(self, number: int) -> list[LoggedEpisode]:
+        """Return the episodes of a file.
+
+        Raises:
+            CaptureError: as :meth:`episodes`.
+        """
+        file = self.log.files[number]
+        path = inside(self.path.parent, file.file)
+        data = self._read(path, file.sha256)
+        if isinstance(self.log, OldLog):
+            return [decode_old_episode(data, self.log.episodes[number], str(path))]
+        block = decode_block(data, str(path))
+        if entry_of_block(block, file.file, file.sha256) != file:
+            raise CaptureError(f"{path}: holds other episodes than {self.path} says")
+        return list(episodes_of(block))
+
+    def damage(self) -> tuple[Damage, ...]:
+        """Read every file and return those that cannot be, with the reason."""
+        found = []
+        for number, file in enumerate(self.log.files):
+            try:
+                self.episodes_in(number)
+            except CaptureError as error:
+                found.append(Damage(file.file, str(error)))
+        return tuple(found)
+
+    def leftovers(self) -> list[str]:
+        """Return what killed writers of this log left beside it."""
+        town = self.log.town
+        named = [self.path.name, self.journal.name, *(file.file for file in self.log.files)]
+        named += [] if town is None else [town.scenario]
+        return log_leftovers(self.path.parent, self.prefix, named)
 
     def _read(self, path: Path, sha256: str) -> bytes:
         data = read_bytes(path)
@@ -158,8 +229,21 @@ class OpenLog:
         return data
 
 
+def entry_of_block(block: Block, name: str, sha256: str) -> LoggedFile:
+    """Return how a list names the file of a block."""
+    columns = block.columns
+    return LoggedFile(
+        file=name,
+        sha256=sha256,
+        episodes=block.episodes,
+        ticks=int(columns["ticks"].sum()),
+        samples=int(block.sampled.sum()),
+        rows=int(columns["rows"][block.sampled].sum()),
+    )
+
+
 def load_log(path: str | Path) -> OpenLog:
-    """Open an action log by its directory or by its list of episodes.
+    """Open an action log by its directory or by its list of files.
 
     Raises:
         CaptureError: none there, or it is damaged or empty.
@@ -170,10 +254,43 @@ def load_log(path: str | Path) -> OpenLog:
             f"{path}: no action log here: expected a file named <prefix>{LOG_SUFFIX}; record one "
             "with `townlet capture --mode actions`"
         )
-    log = read_document(ActionLog, read_bytes(found), str(found))
-    if not log.episodes:
+    opened = OpenLog(found, read_log(read_bytes(found), str(found)))
+    if isinstance(opened.log, ActionLog):
+        added = _read_journal(opened.journal, len(opened.log.files))
+        files = (*opened.log.files, *added)
+        opened = OpenLog(found, opened.log.model_copy(update={"files": files}))
+    if not opened.log.files:
         raise CaptureError(f"{found}: lists no episodes")
-    return OpenLog(found, log)
+    return opened
+
+
+def read_log(data: bytes, where: str) -> ActionLog | OldLog:
+    """Return the list of an action log as its model, without its journal.
+
+    Raises:
+        CaptureError: altered, not strict JSON, of an unknown version, or with wrong fields.
+    """
+    versions = (OLD_LOG_VERSION, LOG_VERSION)
+    old = f'"schema_version": "{OLD_LOG_VERSION}",'.encode() in data[:100]
+    if old:
+        return read_document(OldLog, data, where, versions)
+    return read_document(ActionLog, data, where, versions)
+
+
+def _read_journal(path: Path, count: int) -> list[LoggedFile]:
+    found: list[LoggedFile] = []
+    for where, body in sealed_lines(path):
+        try:
+            line = LogLine.model_validate_json(body)
+        except ValidationError as error:
+            raise CaptureError(f"{where}: {first_problem(error)}") from error
+        known = count + len(found)
+        if line.after + len(line.files) <= known:  # the list has them by now
+            continue
+        if line.after != known:
+            raise CaptureError(f"{where}: follows file {line.after}, expected {known}")
+        found += line.files
+    return found
 
 
 def scenario_bytes(config: TownConfig) -> bytes:
@@ -191,81 +308,3 @@ def _gunzip(data: bytes, where: str) -> bytes:
     if not inflater.eof:
         raise CaptureError(f"{where}: cut off, or more than {MAX_SCENARIO_BYTES} bytes")
     return text
-
-
-def _check_arrays(arrays: Arrays, episode: LoggedEpisode) -> None:
-    """Refuse arrays that are not those of an episode, so that nobody stumbles over them later."""
-    agents = range(len(episode.agents))
-    u1, f4, i8 = (np.dtype(code) for code in ("u1", "f4", "i8"))
-    _expect(arrays, "present", (np.dtype(np.bool_),), (episode.ticks, len(agents)))
-    _expect(arrays, "checks", (u1,), (episode.ticks + 1, CHECK_BYTES))
-    _expect(arrays, "chain", (u1,), (CHAIN_BYTES,))
-    rows = arrays["present"].sum(axis=0).tolist()
-    known = {"present", "checks", "chain", *(f"actions_{k}" for k in agents)}
-    for k in agents:
-        _expect(arrays, f"actions_{k}", (i8, f4), (rows[k], ...))
-    lives = [sample.agent_id for sample in episode.samples]
-    if len(set(lives)) != len(lives) or not set(lives) <= set(episode.agents):
-        raise CaptureError(f"samples of {lives}, where {list(episode.agents)} acted")
-    for sample in episode.samples:
-        k = episode.agents.index(sample.agent_id)
-        if rows[k] != sample.rows:
-            raise CaptureError(f"{sample.agent_id!r} has {rows[k]} rows, not {sample.rows}")
-        shape = arrays[f"actions_{k}"].shape
-        _expect(arrays, f"log_probs_{k}", (f4,), (rows[k],))
-        _expect(arrays, f"values_{k}", (f4,), (rows[k] + 1,))
-        _expect(arrays, f"digests_{k}", (u1,), (..., ARRAY_DIGEST_BYTES))
-        optional = {"logits": (rows[k], ...), "intents": shape, "versions": (rows[k],)}
-        known |= {f"{name}_{k}" for name in ("log_probs", "values", "digests", *optional)}
-        for name, expected in optional.items():
-            if f"{name}_{k}" in arrays:
-                kinds = {"logits": (f4,), "intents": (i8, f4), "versions": (i8,)}[name]
-                _expect(arrays, f"{name}_{k}", kinds, expected)
-    strangers = arrays.keys() - known
-    if strangers:
-        raise CaptureError(f"unknown array {min(strangers)!r}")
-
-
-def _expect(
-    arrays: Arrays, name: str, dtypes: tuple[np.dtype[Any], ...], shape: tuple[Any, ...]
-) -> None:
-    """Refuse an array of another dtype or shape; an ellipsis stands for any sizes."""
-    found = arrays.get(name)
-    if found is not None and found.dtype in dtypes:
-        sizes = found.shape
-        if shape[-1:] == (...,):
-            sizes, shape = sizes[: len(shape) - 1], shape[:-1]
-        elif shape[:1] == (...,):
-            sizes, shape = sizes[1:], shape[1:]
-        if sizes == shape and found.ndim >= len(shape):
-            return
-    what = "none" if found is None else f"{found.dtype}{list(found.shape)}"
-    text = ", ".join("..." if size is ... else str(size) for size in shape)
-    raise CaptureError(f"{name}: expected {dtypes[0]}[{text}], found {what}")
-
-
-CHAIN_BYTES = 16
-
-
-class HashChain:
-    """Folds the states of an episode, one after the other."""
-
-    def __init__(self) -> None:
-        self.value = bytes(CHAIN_BYTES)
-        self.checks: list[bytes] = []  # of every state so far
-
-    def add(self, state_digest: str) -> bytes:
-        """Fold the next state; return what is kept of the chain at this place."""
-        link = hashlib.blake2b(self.value + state_digest.encode(), digest_size=CHAIN_BYTES)
-        self.value = link.digest()
-        self.checks.append(self.value[:CHECK_BYTES])
-        return self.checks[-1]
-
-
-def array_digests(sample: ReplaySample) -> NDArray[np.uint8]:
-    """Return a short hash of every array of a sample, (n, 4), in the order of its file."""
-    digests = [
-        hashlib.blake2b(array.tobytes(), digest_size=ARRAY_DIGEST_BYTES).digest()
-        for array in arrays_of(sample).values()
-    ]
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, ARRAY_DIGEST_BYTES)

@@ -14,17 +14,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from townlet_replay.errors import CaptureError, DiskError
-from townlet_replay.sample import ReplaySample
 
 MOST_BYTES = 64 * 2**20
 
-Job = Callable[[], Sequence[ReplaySample | CaptureError]]
-"""Makes the samples of one episode, or of some of its lives; where it cannot, it says why.
+Job = Callable[[], Sequence[Any]]
+"""Makes what is written of one episode, or of some of its lives; where it cannot, a CaptureError.
 
-It may be called again, if the disk refused what it made.
+That is samples, or blocks of an action log. It may be called again, if the disk refused what it
+made.
 """
 
 
@@ -34,8 +34,8 @@ class EpisodeWriter(Protocol):
     directory: Path
     manifest_path: Path
 
-    def write_episode(self, samples: Sequence[ReplaySample]) -> object:
-        """Write samples of complete episodes, all of them or none."""
+    def write_episode(self, samples: Any, /) -> object:
+        """Write what jobs made of complete episodes, all of it or nothing."""
 
     def close(self) -> None:
         """Let other writers write there."""
@@ -55,7 +55,7 @@ class DirectWriter:
 
     def __init__(self, writer: EpisodeWriter) -> None:
         self.writer = writer
-        self._waiting: list[Sequence[ReplaySample]] = []  # more than one if the disk refused
+        self._waiting: list[Sequence[Any]] = []  # more than one if the disk refused
         self._lost: list[CaptureError] = []  # not told yet
 
     def put(self, job: Job, size: int) -> None:
@@ -84,7 +84,7 @@ class DirectWriter:
                 raise
             del self._waiting[0]
         lost, self._lost = self._lost, []
-        raise_together(lost)
+        _tell(lost)
 
 
 class BackgroundWriter:
@@ -152,7 +152,7 @@ class BackgroundWriter:
 
     def _complain(self) -> None:
         errors, self._errors = self._errors, []
-        raise_together(errors)
+        _tell(errors)
 
     def _work(self) -> None:
         """Write until nothing waits, or the disk refuses."""
@@ -201,25 +201,15 @@ class BackgroundWriter:
         return None, lost
 
 
-def _sorted_out(
-    made: Sequence[ReplaySample | CaptureError],
-) -> tuple[list[ReplaySample], list[CaptureError]]:
-    """Return (samples, why lives are none)."""
-    samples = [sample for sample in made if isinstance(sample, ReplaySample)]
-    return samples, [error for error in made if isinstance(error, CaptureError)]
+def _sorted_out(made: Sequence[Any]) -> tuple[list[Any], list[CaptureError]]:
+    """Return (what is to be written, why lives are not)."""
+    errors = [error for error in made if isinstance(error, CaptureError)]
+    return [part for part in made if not isinstance(part, CaptureError)], errors
 
 
-def raise_together(errors: Sequence[CaptureError]) -> None:
-    """Raise what is to be told, in one error; nothing if there is nothing.
-
-    Raises:
-        DiskError: the disk refuses, and that is all.
-        CaptureError: lives or episodes are lost.
-    """
-    lost = [error for error in errors if not isinstance(error, DiskError)]
-    if len(errors) == 1 or (errors and not lost):
+def _tell(errors: Sequence[CaptureError]) -> None:
+    if len(errors) == 1:
         raise errors[0]
     if errors:
         told = "; ".join(str(error) for error in errors)
-        count = len(errors)
-        raise CaptureError(f"{count} lives or episodes are not on disk: {told}") from errors[0]
+        raise CaptureError(f"{len(errors)} lives or episodes are lost: {told}") from errors[0]

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pettingzoo.utils.wrappers import BaseParallelWrapper
 
 from townlet_env.config.load import Source, validate
 from townlet_env.config.schema import TownConfig
-from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.spaces import ObservationVariant
+from townlet_replay.action_block import LoggedEpisode
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.provenance import metadata_of
-from townlet_replay.rerun import Known, Rerun, Script
+from townlet_replay.record_settings import RecordSettings
+from townlet_replay.reliving.episodes import in_groups, play, samples_of
+from townlet_replay.reliving.lives import SampleMaker
+from townlet_replay.reliving.stage import Play, Stage
+from townlet_replay.rerun import Rerun
 from townlet_replay.rerun_sources import CaptureSource, LogSource
 from townlet_replay.sample import ReplaySample, arrays_of, with_meta
 from townlet_replay.sidecar import CaptureMetadata, Mode
 from townlet_replay.verifying import (
+    Mismatch,
     Watch,
     environment_of,
     ignore_ticks,
+    is_of_towns,
     logged_mismatch,
+    town_mismatch,
     verify,
 )
 from townlet_replay.writer import DEFAULT_PREFIX, CaptureWriter, WriterSettings
 
 _GROUP_BYTES = 64 * 2**20  # of arrays that wait to be written
-_OF_REWARDS = "potential"  # the one part of a town's state that follows from reward weights
 
 
 class Target(NamedTuple):
@@ -62,15 +67,58 @@ def materialise(
             written. Groups of episodes before that are on disk.
     """
     writer = _open_writer(source, target, source.metadata)
-    rerun = Rerun(environment_of(source, env), **source.recorder_settings)
-    for episode, script, arrays in source.episodes():
-        played = rerun.play(script)
-        mismatch = logged_mismatch(episode, arrays, played)
+    for episode, samples, mismatch in _lived(source, env):
         if mismatch is not None:
             raise CaptureError(f"{source.path}: {mismatch}")
-        writer.add(played.samples)
+        writer.add(samples)
         watch(episode.ticks)
     return writer.finish()
+
+
+def derive(source: LogSource, *, metrics: bool = False) -> Iterator[ReplaySample]:
+    """Yield the samples of an action log of a town, lived again and compared; nothing is written.
+
+    Args:
+        source: the log.
+        metrics: whether to sum each up in its sidecar, which takes longer than to derive it.
+
+    Raises:
+        CaptureError: not of a town, a file is damaged, or what comes out is not what was recorded.
+    """
+    if source.setup is None:
+        raise CaptureError(f"{source.path}: not of a town; materialise it")
+    for _, samples, mismatch in _lived(source, None, metrics=metrics):
+        if mismatch is not None:
+            raise CaptureError(f"{source.path}: {mismatch}")
+        yield from samples
+
+
+def _lived(source: LogSource, env: Any, *, metrics: bool = True) -> Iterator[_Lived]:
+    """Yield every episode with its samples, and what is not as it was recorded."""
+    if not is_of_towns(source):
+        rerun = Rerun(environment_of(source, env), **source.recorder_settings)
+        for episode in source.logged():
+            played = rerun.play(source.script(episode))
+            yield _Lived(episode, played.samples, logged_mismatch(episode, played))
+        return
+    environment_of(source, env)
+    assert source.setup is not None
+    stage = Stage(source.setup, looks=True)
+    maker = SampleMaker(source.setup, stage.plan, source.settings, source.metadata)
+    for group in in_groups(((episode, None) for episode in source.logged()), stage):
+        performed = play(stage, [episode for episode, _ in group])
+        for world, (episode, _) in enumerate(group):
+            mismatch = town_mismatch(episode, performed, world)
+            samples = samples_of(maker, performed, world, episode, metrics=metrics)
+            yield _Lived(episode, samples, mismatch)
+
+
+class _Lived(NamedTuple):
+    """An episode that was lived again."""
+
+    episode: LoggedEpisode
+    samples: list[ReplaySample]
+    mismatch: Mismatch | None
 
 
 def reobserve(
@@ -99,6 +147,10 @@ def reobserve(
     """
     if source.setup is None:
         raise CaptureError(f"{source.path}: not of a town, whose observations alone have variants")
+    if isinstance(source, LogSource) and not is_of_towns(source):
+        raise CaptureError(
+            f"{source.path}: an action log of format 1.1; materialise it, and reobserve that"
+        )
     if isinstance(source, CaptureSource):
         found = verify(source)
         if found.mismatch is not None:
@@ -107,35 +159,45 @@ def reobserve(
         config=_reweighted(source.setup.config, rewards or {}),
         observation=variant or source.setup.observation,
     )
-    town = setup.build()
     stated = CaptureMetadata(
         policy_hash=source.metadata.policy_hash, captured_at=source.metadata.captured_at
     )
-    metadata = metadata_of(town, stated)
+    metadata = metadata_of(setup.build(), stated)
     writer = _open_writer(source, target, metadata)
-    settings = source.recorder_settings if isinstance(source, LogSource) else {}
-    beside = _Beside(town, source.setup.build())
-    rerun = Rerun(beside, **{**settings, "metadata": metadata})
-    for script, recorded in _scripts(source):
-        played = rerun.play(_without_values(script) if rewards else script)
-        if played.wrong_tick is not None:
-            raise CaptureError(
-                f"{source.path}: episode {script.episode_id}: another state at tick "
-                f"{played.wrong_tick} than was recorded"
-            )
-        writer.add([_as_recorded(sample, recorded) for sample in played.samples])
-        watch(len(script.actions))
+    settings = source.settings if isinstance(source, LogSource) else RecordSettings()
+    stage = Stage(setup, looks=True, beside=source.setup if rewards else None)
+    maker = SampleMaker(setup, stage.plan, settings, metadata)
+    for group in in_groups(_episodes(source), stage):
+        performed = play(stage, [episode for episode, _ in group])
+        for world, (episode, recorded) in enumerate(group):
+            _check_states(source, episode, performed, world)
+            known = _without_values(episode) if rewards else episode
+            samples = samples_of(maker, performed, world, known)
+            writer.add([_as_recorded(sample, recorded) for sample in samples])
+            watch(episode.ticks)
     return writer.finish()
 
 
-def _scripts(source: LogSource | CaptureSource) -> Any:
+def _episodes(
+    source: LogSource | CaptureSource,
+) -> Iterator[tuple[LoggedEpisode, dict[str, ReplaySample]]]:
     """Yield every episode, and its recorded samples by agent if they are there."""
     if isinstance(source, LogSource):
-        for _, script, _ in source.episodes():
-            yield script, {}
+        for episode in source.logged():
+            yield episode, {}
     else:
-        for samples, script in source.episodes():
-            yield script, {sample.meta.agent_id: sample for sample in samples}
+        for episode, samples in source.recorded():
+            yield episode, {sample.meta.agent_id: sample for sample in samples}
+
+
+def _check_states(
+    source: LogSource | CaptureSource, episode: LoggedEpisode, performed: Play, world: int
+) -> None:
+    if not isinstance(source, LogSource):
+        return
+    mismatch = town_mismatch(episode, performed, world, seen=False)
+    if mismatch is not None:
+        raise CaptureError(f"{source.path}: {mismatch}")
 
 
 def _as_recorded(sample: ReplaySample, recorded: Mapping[str, ReplaySample]) -> ReplaySample:
@@ -145,13 +207,13 @@ def _as_recorded(sample: ReplaySample, recorded: Mapping[str, ReplaySample]) -> 
     return with_meta(sample, behaviour=before.meta.behaviour, tags=before.meta.tags)
 
 
-def _without_values(script: Script) -> Script:
-    known = {agent: _unvalued(of_agent) for agent, of_agent in script.known.items()}
-    return script.knowing(known)
-
-
-def _unvalued(known: Known) -> Known:
-    return known._replace(values=np.full_like(known.values, np.nan))
+def _without_values(episode: LoggedEpisode) -> LoggedEpisode:
+    """Return the episode as if no critic had been there."""
+    lives = tuple(
+        life._replace(values=np.full_like(life.values, np.nan), last_value=np.nan)
+        for life in episode.lives
+    )
+    return episode._replace(lives=lives)
 
 
 def _reweighted(config: TownConfig, rewards: Mapping[str, float]) -> TownConfig:
@@ -211,33 +273,3 @@ def _open_writer(
         mode=target.mode,
     )
     return _Grouped(CaptureWriter(target.directory, settings))
-
-
-class _Beside(BaseParallelWrapper):  # type: ignore[misc]
-    """A town, and beside it the recorded one, in which the same must happen."""
-
-    def __init__(self, town: TownletParallelEnv, recorded: TownletParallelEnv) -> None:
-        super().__init__(town)
-        self._town, self._recorded = town, recorded
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Open the same episode in both."""
-        self._recorded.reset(seed=seed, options=options)
-        return self.env.reset(seed=seed, options=options)
-
-    def step(self, actions: dict[str, int | None]) -> Any:
-        """Live one tick in both."""
-        self._recorded.step(actions)
-        returned = self.env.step(actions)
-        one, other = self._town.batch.worlds[0], self._recorded.batch.worlds[0]
-        for name in one.dtype.names:
-            if name != _OF_REWARDS and one[name].tobytes() != other[name].tobytes():
-                raise CaptureError(
-                    f"these settings change what happens: {name!r} of the town is another at tick "
-                    f"{int(one.tick)}; only what is seen and what is rewarded can be derived anew"
-                )
-        return returned
-
-    def state_digest(self) -> str:
-        """Return that of the recorded town."""
-        return self._recorded.state_digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -82,14 +83,39 @@ class JournalLine(BaseModel):
 
     def encode(self) -> bytes:
         """Return the line: SHA-256 of the JSON, a space, the JSON."""
-        body = self.model_dump_json(by_alias=True).encode("utf-8")
-        return sha256_of(body).encode("ascii") + b" " + body + b"\n"
+        return sealed_line(self.model_dump_json(by_alias=True))
+
+
+def sealed_line(text: str) -> bytes:
+    """Return a line of a journal: SHA-256 of the JSON, a space, the JSON."""
+    body = text.encode("utf-8")
+    return sha256_of(body).encode("ascii") + b" " + body + b"\n"
+
+
+def sealed_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield where a line of a journal is, for messages, and its JSON.
+
+    A last line that was cut off is left out: what it tells had not been acknowledged.
+
+    Args:
+        path: of the journal; there need be none.
+
+    Raises:
+        CaptureError: a line is altered.
+    """
+    if not os.path.lexists(path):
+        return
+    for number, line in enumerate(read_bytes(path, MAX_JSON_BYTES).split(b"\n")[:-1], 1):
+        where = f"{path}: line {number}"
+        digest, _, body = line.partition(b" ")
+        if sha256_of(body).encode("ascii") != digest:
+            raise CaptureError(f"{where}: altered since it was written: not the SHA-256 it says")
+        check_json(body, where)
+        yield where, body
 
 
 def read_journal(path: Path, count: int) -> list[JournalLine]:
     """Return what a journal adds to the first ``count`` samples of a capture.
-
-    A last line that was cut off is left out: its episode had not been acknowledged.
 
     Args:
         path: of the journal; there need be none.
@@ -98,15 +124,8 @@ def read_journal(path: Path, count: int) -> list[JournalLine]:
     Raises:
         CaptureError: a line is altered, or does not follow the one before.
     """
-    if not os.path.lexists(path):
-        return []
     found = []
-    for number, line in enumerate(read_bytes(path, MAX_JSON_BYTES).split(b"\n")[:-1], 1):
-        where = f"{path}: line {number}"
-        digest, _, body = line.partition(b" ")
-        if sha256_of(body).encode("ascii") != digest:
-            raise CaptureError(f"{where}: altered since it was written: not the SHA-256 it says")
-        check_json(body, where)
+    for where, body in sealed_lines(path):
         try:
             added = JournalLine.model_validate_json(body)
         except ValidationError as error:

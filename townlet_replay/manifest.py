@@ -39,6 +39,7 @@ from townlet_replay.sidecar import (
 MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
 LOG_SUFFIX = "_actions.json"  # of an action log
+LOG_JOURNAL_SUFFIX = "_actions.ndjson"
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_SIDECAR_BYTES = 4 * 2**20
 

@@ -58,6 +58,16 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                 observations, *_ = env.step(acts.actions)
     """
 
+    def __new__(cls, env: Any = None, *rest: Any, **settings: Any) -> Self:
+        """Return an object of the class that records a town in mode ``actions``, if it is that."""
+        kind: Any = cls
+        if cls is RecordReplay and settings.get("mode") == "actions" and town_of(env) is not None:
+            from townlet_replay.town_recorder import TownActionRecorder
+
+            kind = TownActionRecorder
+        made: Self = super().__new__(kind)
+        return made
+
     def __init__(
         self,
         env: Any,

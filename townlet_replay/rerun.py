@@ -1,49 +1,25 @@
-"""Living recorded episodes again: the same actions in the same environment, recorded in memory."""
+"""Living a recorded episode again in any environment: the same actions, recorded in memory.
+
+Towns are lived again many at once (:mod:`townlet_replay.reliving`); this is for other environments,
+and for logs of towns of format 1.1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_env.config.schema import TownConfig
-from townlet_env.views.parallel import TownletParallelEnv
-from townlet_env.views.spaces import MaskMode, ObservationVariant
-from townlet_replay.action_log import HashChain
 from townlet_replay.background import EpisodeWriter
-from townlet_replay.determinism import digest_of
 from townlet_replay.errors import CaptureError
+from townlet_replay.hash_chain import ChainKind, HashChain
 from townlet_replay.recorder import RecordReplay
+from townlet_replay.reliving.lives import Known
 from townlet_replay.sample import ReplaySample
-
-
-class TownSetup(NamedTuple):
-    """How a town is built."""
-
-    config: TownConfig
-    observation: ObservationVariant
-    mask: MaskMode
-    details: bool
-
-    def build(self) -> TownletParallelEnv:
-        """Return the town."""
-        return TownletParallelEnv(
-            self.config, observation=self.observation, mask=self.mask, details=self.details
-        )
-
-
-class Known(NamedTuple):
-    """What the behaviour knew of one agent's T rows; it cannot be derived."""
-
-    log_probs: NDArray[np.float32]  # (T,)
-    values: NDArray[np.float32]  # (T + 1,)
-    logits: NDArray[np.float32] | None = None  # (T, A)
-    intents: NDArray[Any] | None = None  # like the actions
-    versions: NDArray[np.int64] | None = None  # (T,)
 
 
 @dataclass(frozen=True)
@@ -54,12 +30,9 @@ class Script:
     seed: int
     actions: Sequence[Mapping[str, Any]]  # by tick: agent -> action as it was recorded
     known: Mapping[str, Known] = field(default_factory=dict)
+    kind: ChainKind = "digests"
     checks: NDArray[np.uint8] | None = None  # (ticks + 1, 4) of the hash chain
     chain: bytes | None = None  # the whole of it at the end
-
-    def knowing(self, known: Mapping[str, Known]) -> Script:
-        """Return the same episode, with something else known about its behaviour."""
-        return replace(self, known=known)
 
 
 class Played(NamedTuple):
@@ -146,12 +119,10 @@ class Rerun:
         strangers = {agent for tick in script.actions for agent in tick} - self._ids.keys()
         if strangers:
             raise CaptureError(f"agent {min(strangers)!r} is none of this environment")
-        recorder, chain = self._recorder, HashChain()
+        recorder, chain = self._recorder, HashChain(script.kind)
         recorder.resume_at(script.episode_id)
         recorder.reset(seed=script.seed)
         rows = dict.fromkeys(self._ids, 0)
-        if script.checks is None:
-            _check_everybody(script, recorder.agents)
         wrong = None if _fits(chain, self.env, script, 0) else 0
         for tick, actions in enumerate(script.actions):
             if wrong is not None or not recorder.agents:
@@ -230,17 +201,6 @@ class _LoggedValues:
         }
 
 
-def _check_everybody(script: Script, there: Sequence[Any]) -> None:
-    """Refuse an episode with rows of some only: what the others did is not known."""
-    acted = {agent for tick in script.actions for agent in tick}
-    missing = [str(agent) for agent in there if str(agent) not in acted]
-    if missing:
-        raise CaptureError(
-            f"episode {script.episode_id}: no rows of {', '.join(missing)}, so what they did is "
-            "not known; an episode is lived again from the rows of everybody"
-        )
-
-
 def _fits(chain: HashChain, env: Any, script: Script, tick: int) -> bool:
-    check = chain.add(digest_of(env)) if script.checks is not None else b""
+    check = chain.add(env) if script.checks is not None else b""
     return script.checks is None or script.checks[tick].tobytes() == check

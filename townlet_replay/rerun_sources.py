@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,22 @@ from townlet_env.views.spaces import (
     ObservationVariant,
     map_channels,
 )
-from townlet_replay.action_log import LoggedEpisode, OpenLog, load_log
+from townlet_replay.action_block import (
+    ARRAY_DIGEST_BYTES,
+    ActionsOf,
+    LoggedEpisode,
+    LoggedLife,
+)
+from townlet_replay.action_log import OpenLog, load_log
 from townlet_replay.errors import CaptureError
+from townlet_replay.hash_chain import CHECK_BYTES, ChainKind
 from townlet_replay.manifest import Capture, find_log, load_capture
-from townlet_replay.rerun import Known, Script, TownSetup
+from townlet_replay.record_settings import RecordSettings
+from townlet_replay.reliving.episodes import known_of
+from townlet_replay.rerun import Script
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import CaptureMetadata
+from townlet_replay.town_setup import TownSetup
 
 
 @dataclass(frozen=True)
@@ -58,46 +68,47 @@ class LogSource:
             "metadata": self.metadata,
         }
 
+    @property
+    def settings(self) -> RecordSettings:
+        """The same, checked."""
+        return RecordSettings(**self.recorder_settings)
+
+    @property
+    def kind(self) -> ChainKind:
+        """How states were hashed; ``states`` are lived again many at once."""
+        return self.opened.log.chain
+
     def ticks(self) -> int:
         """Return the ticks of all episodes."""
-        return sum(episode.ticks for episode in self.opened.log.episodes)
+        return self.opened.count("ticks")
 
-    def episodes(self) -> Iterator[tuple[LoggedEpisode, Script, dict[str, Any]]]:
-        """Yield every episode: its entry, how it is lived again, and its arrays.
+    def logged(self) -> Iterator[LoggedEpisode]:
+        """Yield every episode.
 
         Raises:
             CaptureError: a file is missing, altered or wrong.
         """
-        for episode in self.opened.log.episodes:
-            arrays = self.opened.arrays(episode)
-            yield episode, _logged_script(episode, arrays), arrays
+        return self.opened.episodes()
+
+    def script(self, episode: LoggedEpisode) -> Script:
+        """Return how an episode is lived again tick by tick."""
+        known = {life.agent_id: known_of(life) for life in episode.samples}
+        return replace(
+            script_of(episode),
+            known=known,
+            kind=self.kind,
+            checks=episode.checks,
+            chain=episode.chain,
+        )
 
 
-def _logged_script(episode: LoggedEpisode, arrays: dict[str, Any]) -> Script:
-    present = arrays["present"]
-    rows = np.cumsum(present, axis=0) - 1
-    actions = [
-        {
-            agent: arrays[f"actions_{k}"][rows[tick, k]]
-            for k, agent in enumerate(episode.agents)
-            if present[tick, k]
-        }
-        for tick in range(episode.ticks)
-    ]
-    names = ("log_probs", "values", "logits", "intents", "versions")
-    known = {
-        sample.agent_id: Known(*(arrays.get(f"{name}_{k}") for name in names))  # type: ignore[arg-type]
-        for sample in episode.samples
-        for k in [episode.agents.index(sample.agent_id)]
-    }
-    return Script(
-        episode.episode_id,
-        episode.seed,
-        actions,
-        known,
-        arrays["checks"],
-        arrays["chain"].tobytes(),
-    )
+def script_of(episode: LoggedEpisode) -> Script:
+    """Return what was done in an episode, tick by tick."""
+    actions: list[dict[str, Any]] = [{} for _ in range(episode.ticks)]
+    for life in episode.lives:
+        for tick, action in zip(life.ticks.tolist(), life.actions, strict=True):
+            actions[tick][life.agent_id] = action
+    return Script(episode.episode_id, episode.seed, actions)
 
 
 @dataclass(frozen=True)
@@ -124,8 +135,13 @@ class CaptureSource:
             longest[entry.episode_id] = max(longest.get(entry.episode_id, 0), entry.rows)
         return sum(longest.values())
 
-    def episodes(self) -> Iterator[tuple[list[ReplaySample], Script]]:
-        """Yield every episode: its samples, and how it is lived again.
+    def recorded(
+        self, *, everybody: bool = True
+    ) -> Iterator[tuple[LoggedEpisode, list[ReplaySample]]]:
+        """Yield every episode: what was done in it, and its samples.
+
+        Args:
+            everybody: refuse an episode without the rows of everybody who was there.
 
         Raises:
             CaptureError: a file is missing, altered or wrong, or rows are of a part of an episode.
@@ -133,12 +149,20 @@ class CaptureSource:
         groups: dict[int, list[int]] = {}
         for index, entry in enumerate(self.capture.manifest.samples):
             groups.setdefault(entry.episode_id, []).append(index)
+        residents = [resident.id for resident in self.setup.config.residents if everybody]
         for indices in groups.values():
             samples = [self.capture.sample(index) for index in indices]
-            yield samples, _captured_script(samples, self.path)
+            yield _captured_episode(samples, residents, self.path), samples
+
+    def script(self, episode: LoggedEpisode) -> Script:
+        """Return how an episode is lived again tick by tick."""
+        known = {life.agent_id: known_of(life) for life in episode.lives}
+        return replace(script_of(episode), known=known)
 
 
-def _captured_script(samples: list[ReplaySample], path: Path) -> Script:
+def _captured_episode(
+    samples: list[ReplaySample], residents: list[str], path: Path
+) -> LoggedEpisode:
     meta = samples[0].meta
     where = f"{path}: episode {meta.episode_id}"
     origin = meta.capture_metadata
@@ -153,24 +177,41 @@ def _captured_script(samples: list[ReplaySample], path: Path) -> Script:
             f"{where}: the life of {twice!r} is in pieces (max_rows_per_file), which are not put "
             "together; record an action log instead"
         )
-    ticks = int(max(sample.ticks[-1] for sample in samples))
-    actions: list[dict[str, Any]] = [{} for _ in range(ticks)]
+    missing = [name for name in residents if name not in lives]
+    if missing:
+        raise CaptureError(
+            f"{where}: no rows of {', '.join(missing)}, so what they did is not known; an episode "
+            "is lived again from the rows of everybody"
+        )
     for sample in samples:
         if (np.diff(sample.ticks) < 1).any() or sample.ticks[0] < 1:
             raise CaptureError(f"{where}: ticks of {sample.meta.agent_id!r} do not ascend from 1")
-        for tick, action in zip(sample.ticks.tolist(), sample.actions.tolist(), strict=True):
-            actions[tick - 1][sample.meta.agent_id] = action
-    known = {
-        sample.meta.agent_id: Known(
-            sample.old_log_probs,
-            sample.value_preds,
-            sample.extras.get("behaviour_logits"),
-            sample.extras.get("intent_actions"),
-            sample.extras.get("policy_version"),
-        )
-        for sample in samples
-    }
-    return Script(meta.episode_id, origin.seed, actions, known)
+    return LoggedEpisode(
+        episode_id=meta.episode_id,
+        seed=origin.seed,
+        ticks=int(max(sample.ticks[-1] for sample in samples)),
+        lives=tuple(_captured_life(sample) for sample in samples),
+        checks=np.zeros((0, CHECK_BYTES), np.uint8),
+        chain=b"",
+        seen=b"",
+    )
+
+
+def _captured_life(sample: ReplaySample) -> LoggedLife:
+    return LoggedLife(
+        actions_of=ActionsOf(sample.meta.agent_id, dim=sample.meta.action_dim),
+        ticks=sample.ticks.astype(np.int64) - 1,
+        actions=sample.actions,
+        sampled=True,
+        episode_return=0.0,
+        log_probs=sample.old_log_probs,
+        values=sample.value_preds[:-1],
+        last_value=float(sample.value_preds[-1]),
+        logits=sample.extras.get("behaviour_logits"),
+        intents=sample.extras.get("intent_actions"),
+        versions=sample.extras.get("policy_version"),
+        digests=np.zeros((0, ARRAY_DIGEST_BYTES), np.uint8),
+    )
 
 
 def open_source(

@@ -7,6 +7,7 @@ them, so that a capture is understood without the code that made it.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
@@ -178,13 +179,16 @@ def _unsealed(data: bytes, where: str) -> bytes:
     return body + _END
 
 
-def read_document(kind: type[Document], data: bytes, where: str) -> Document:
+def read_document(
+    kind: type[Document], data: bytes, where: str, versions: Collection[str] = READABLE_VERSIONS
+) -> Document:
     """Return a sidecar, manifest or metrics file as its model.
 
     Args:
         kind: the model expected.
         data: the content of the file.
         where: the file, for the message.
+        versions: that are read.
 
     Raises:
         CaptureError: altered, not strict JSON, another schema version, a wrong, missing or unknown
@@ -194,7 +198,7 @@ def read_document(kind: type[Document], data: bytes, where: str) -> Document:
         raise CaptureError(f"{where}: JSON of more than {MAX_JSON_BYTES} bytes")
     data = _unsealed(data, where)
     value = check_json(data, where)
-    check_schema_version(value, where)
+    check_schema_version(value, where, versions)
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
@@ -276,7 +280,9 @@ def _read_without(data: bytes, lines: slice, known: dict[str, object]) -> Sample
         return None
 
 
-def check_schema_version(value: JsonValue, where: str) -> None:
+def check_schema_version(
+    value: JsonValue, where: str, versions: Collection[str] = READABLE_VERSIONS
+) -> None:
     """Refuse a document of another version before its fields are looked at.
 
     Raises:
@@ -285,8 +291,8 @@ def check_schema_version(value: JsonValue, where: str) -> None:
     if not isinstance(value, dict):
         raise CaptureError(f"{where}: expected a JSON object, found {type(value).__name__}")
     version = value.get("schema_version")
-    if version not in READABLE_VERSIONS:
-        known = " and ".join(map(repr, READABLE_VERSIONS))
+    if version not in versions:
+        known = " and ".join(map(repr, versions))
         raise CaptureError(
             f"{where}: schema_version is {version!r:.40}, this Townlet reads {known}; "
             "use the Townlet that wrote the capture, or record it again"

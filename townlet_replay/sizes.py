@@ -25,7 +25,7 @@ CONTAINER = "(container)"  # names, shapes, checksums: what a file has beside it
 SIDECARS = "(sidecars)"
 LISTS = "(lists)"  # manifest and metrics, or the list of episodes
 SCENARIO = "(scenario)"  # of a log, once for all episodes
-_NUMBERED = re.compile(r"_\d+$")  # the arrays of a log are numbered by agent
+_KIND = re.compile(r"_(?:[if]|\d+)$")  # of numbers in a log; before format 1.2 a number by agent
 
 Recording = Callable[[RecordMode, TownConfig, Path], Path]
 """Records one episode of a scenario in a mode into a directory; returns the manifest or log."""
@@ -123,15 +123,15 @@ def _capture_sizes(path: str | Path) -> Sizes:
 def _log_sizes(path: str | Path) -> Sizes:
     opened = load_log(path)
     fields: Counter[str] = Counter()
-    for episode in opened.log.episodes:
-        file = inside(opened.path.parent, episode.file)
+    for entry in opened.log.files:
+        file = inside(opened.path.parent, entry.file)
         for name, size in _file_sizes(read_bytes(file), str(file)).items():
-            fields[_NUMBERED.sub("", name)] += size
-    fields[LISTS] += opened.path.stat().st_size
+            fields[_KIND.sub("", name)] += size
+    lists = (opened.path, opened.journal)
+    fields[LISTS] += sum(path.stat().st_size for path in lists if path.exists())
     if opened.log.town is not None:
         fields[SCENARIO] += len(read_bytes(inside(opened.path.parent, opened.log.town.scenario)))
-    samples = [sample for episode in opened.log.episodes for sample in episode.samples]
-    return Sizes(len(samples), sum(sample.rows for sample in samples), dict(fields))
+    return Sizes(opened.count("samples"), opened.count("rows"), dict(fields))
 
 
 def _file_sizes(data: bytes, where: str) -> dict[str, int]:

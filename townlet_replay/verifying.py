@@ -8,8 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_replay.action_log import LoggedEpisode, array_digests
+from townlet_replay.action_block import LoggedEpisode
+from townlet_replay.action_recorder import array_digests
 from townlet_replay.errors import CaptureError
+from townlet_replay.record_settings import RecordSettings
+from townlet_replay.reliving.episodes import in_groups, life_in, play, samples_of
+from townlet_replay.reliving.lives import SampleMaker, end_of, reward_sum
+from townlet_replay.reliving.stage import Play, Stage
 from townlet_replay.rerun import Played, Rerun
 from townlet_replay.rerun_sources import CaptureSource, LogSource
 from townlet_replay.sample import FINAL, ReplaySample, arrays_of
@@ -66,8 +71,8 @@ def verify(
     """Live every episode again and compare, up to the first difference.
 
     The rows of a capture are derived and compared bit for bit, so that tick, agent and field are
-    named. Of an action log the states are compared, tick by tick, then a hash of every array of
-    every agent.
+    named. Of an action log of a town the states are compared, tick by tick, then what was seen and
+    what was earned; of another log the states, then a hash of every array of every agent.
 
     Args:
         source: what was recorded.
@@ -79,7 +84,15 @@ def verify(
     """
     if isinstance(source, CaptureSource):
         return _verify_capture(source, watch)
+    if is_of_towns(source):
+        environment_of(source, env)
+        return _verify_towns(source, watch)
     return _verify_log(source, env, watch)
+
+
+def is_of_towns(source: LogSource) -> bool:
+    """Whether the episodes of a log can be lived again many at once."""
+    return source.setup is not None and source.kind == "states"
 
 
 def environment_of(source: LogSource | CaptureSource, env: Any) -> Any:
@@ -99,10 +112,37 @@ def environment_of(source: LogSource | CaptureSource, env: Any) -> Any:
     return env
 
 
-def logged_mismatch(
-    episode: LoggedEpisode, arrays: dict[str, Any], played: Played
+def town_mismatch(
+    episode: LoggedEpisode, played: Play, world: int, *, seen: bool = True
 ) -> Mismatch | None:
-    """Compare what came out of a logged episode with its digests."""
+    """Compare what came out of an episode of a town with what was recorded.
+
+    Args:
+        episode: as it was recorded.
+        played: in which it was lived again.
+        world: as which.
+        seen: whether what is seen is the same observation variant.
+    """
+    number, ticks = episode.episode_id, episode.ticks
+    wrong = (played.checks[: ticks + 1, world] != episode.checks).any(axis=1)
+    if wrong.any() or played.chains[world].tobytes() != episode.chain:
+        tick = int(wrong.argmax()) if wrong.any() else ticks
+        return Mismatch(number, tick, None, "state", "one state", "another")
+    if seen and played.seen[world].tobytes() != episode.seen:
+        return Mismatch(number, None, None, "observations", "one hash", "another")
+    for logged in episode.samples:
+        life = life_in(world, episode, logged)
+        if end_of(played, life) is None:
+            return Mismatch(number, None, life.agent_id, "rows", str(logged.rows), "0")
+        earned = reward_sum(played, life)
+        if seen and earned != logged.episode_return:
+            texts = (str(logged.episode_return), str(earned))
+            return Mismatch(number, None, life.agent_id, "sum of rewards", *texts)
+    return None
+
+
+def logged_mismatch(episode: LoggedEpisode, played: Played) -> Mismatch | None:
+    """Compare what came out of an episode, lived again alone, with what was recorded."""
     number = episode.episode_id
     if played.wrong_tick is not None:
         return Mismatch(number, played.wrong_tick, None, "state", "one state", "another")
@@ -113,45 +153,61 @@ def logged_mismatch(
         rows = 0 if sample is None else sample.rows
         if sample is None or rows != logged.rows:
             return Mismatch(number, None, agent, "rows", str(logged.rows), str(rows))
-        recorded = arrays.get(f"digests_{episode.agents.index(agent)}")
         derived = array_digests(sample)
-        if recorded is None or recorded.shape != derived.shape:
+        if logged.digests.shape != derived.shape:
             return Mismatch(number, None, agent, "arrays", "others", ", ".join(arrays_of(sample)))
-        wrong = np.flatnonzero((recorded != derived).any(axis=1))
+        wrong = np.flatnonzero((logged.digests != derived).any(axis=1))
         if len(wrong):
             name, k = list(arrays_of(sample))[wrong[0]], wrong[0]
-            digests = (f"digest {bytes(part[k]).hex()}" for part in (recorded, derived))
+            digests = (f"digest {bytes(part[k]).hex()}" for part in (logged.digests, derived))
             return Mismatch(number, None, agent, name, *digests)
     for agent, sample in found.items():
         return Mismatch(number, None, agent, "rows", "0", str(sample.rows))
     return None
 
 
+def _verify_towns(source: LogSource, watch: Watch) -> Verdict:
+    assert source.setup is not None
+    stage = Stage(source.setup, looks=False)
+    episodes = ticks = rows = 0
+    for group in in_groups(((episode, None) for episode in source.logged()), stage):
+        played = play(stage, [episode for episode, _ in group])
+        for world, (episode, _) in enumerate(group):
+            episodes, ticks, rows = episodes + 1, ticks + episode.ticks, rows + episode.rows
+            watch(episode.ticks)
+            mismatch = town_mismatch(episode, played, world)
+            if mismatch is not None:
+                return Verdict(episodes, ticks, rows, mismatch)
+    return Verdict(episodes, ticks, rows, None)
+
+
 def _verify_log(source: LogSource, env: Any, watch: Watch) -> Verdict:
     rerun = Rerun(environment_of(source, env), **source.recorder_settings)
     episodes = ticks = rows = 0
-    for episode, script, arrays in source.episodes():
-        played = rerun.play(script)
+    for episode in source.logged():
+        played = rerun.play(source.script(episode))
         episodes, ticks = episodes + 1, ticks + episode.ticks
         rows += sum(sample.rows for sample in played.samples)
         watch(episode.ticks)
-        mismatch = logged_mismatch(episode, arrays, played)
+        mismatch = logged_mismatch(episode, played)
         if mismatch is not None:
             return Verdict(episodes, ticks, rows, mismatch)
     return Verdict(episodes, ticks, rows, None)
 
 
 def _verify_capture(source: CaptureSource, watch: Watch) -> Verdict:
-    rerun = Rerun(source.setup.build())
+    stage = Stage(source.setup, looks=True)
+    maker = SampleMaker(source.setup, stage.plan, RecordSettings(), source.metadata)
     episodes = ticks = rows = 0
-    for samples, script in source.episodes():
-        played = rerun.play(script.knowing({}))
-        episodes, ticks = episodes + 1, ticks + len(script.actions)
-        rows += sum(sample.rows for sample in samples)
-        watch(len(script.actions))
-        mismatch = _captured_mismatch(samples, played.samples)
-        if mismatch is not None:
-            return Verdict(episodes, ticks, rows, mismatch)
+    for group in in_groups(source.recorded(), stage):
+        played = play(stage, [episode for episode, _ in group])
+        for world, (episode, samples) in enumerate(group):
+            episodes, ticks, rows = episodes + 1, ticks + episode.ticks, rows + episode.rows
+            watch(episode.ticks)
+            derived = samples_of(maker, played, world, episode, metrics=False)
+            mismatch = _captured_mismatch(samples, derived)
+            if mismatch is not None:
+                return Verdict(episodes, ticks, rows, mismatch)
     return Verdict(episodes, ticks, rows, None)
 
 

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from forged_captures import read_json
-from logged_towns import SCENARIO, town
+from logged_towns import SCENARIO, town, unsealed
 from town_captures import digests, tiny_network
 
 from townlet_env.config.load import load_scenario
 from townlet_env.errors import ConfigError
+from townlet_env.sim.batch import WorldBatch
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.vector import TownletVectorEnv
 from townlet_env.wrappers import ScriptedScenario
@@ -19,6 +20,7 @@ from townlet_replay.capture import CaptureSettings, record_policy, record_scenar
 from townlet_replay.deriving import Target, materialise, reobserve
 from townlet_replay.errors import CaptureError
 from townlet_replay.rerun_sources import open_source
+from townlet_replay.town_chains import SEEN_EVERY
 from townlet_replay.verifying import verify
 
 
@@ -138,19 +140,17 @@ def test_other_code_is_refused_and_then_the_chain_decides(recorded, tmp_path):
         assert verify(open_source(folder, other_kernel=True)).mismatch is None
 
 
-class Drifting(TownletParallelEnv):
+class Drifting(WorldBatch):
     """A town in which something else happens from some tick on."""
 
-    drifts_at, eats = 40, 0
-
     def step(self, actions):
-        if self.batch.worlds[0].tick == self.drifts_at:
-            self.batch.worlds["needs"][0, 1, 0] -= 0.01
+        if self.worlds["tick"][0] == 40:
+            self.worlds["needs"][0, 1, 0] -= 0.01
         return super().step(actions)
 
 
 def test_the_first_tick_agent_and_field_that_differ_are_named(recorded, monkeypatch):
-    monkeypatch.setattr("townlet_replay.rerun.TownletParallelEnv", Drifting)
+    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Drifting)
     found = verify(open_source(recorded / "actions")).mismatch
     assert (found.episode, found.tick, found.agent, found.field) == (0, 41, None, "state")
     found = verify(open_source(recorded / "full")).mismatch
@@ -161,24 +161,38 @@ def test_the_first_tick_agent_and_field_that_differ_are_named(recorded, monkeypa
         materialise(open_source(recorded / "actions"), Target(recorded / "drifted"))
 
 
-class Colourful(TownletParallelEnv):
+class Colourful(WorldBatch):
     """The same town, seen otherwise."""
 
-    def _observe(self, agents):
-        seen = super()._observe(agents)
-        if self.batch.worlds[0].tick == 30:
-            seen["cleo"]["features"][7] += 0.5
-        return seen
+    def step(self, actions):
+        returned = super().step(actions)
+        if self.worlds["tick"][0] == 2 * SEEN_EVERY:
+            self.views.features[0, 2, 7] += 0.5
+        return returned
 
 
-def test_what_is_only_seen_otherwise_is_named_too(recorded, monkeypatch, tmp_path):
-    monkeypatch.setattr("townlet_replay.rerun.TownletParallelEnv", Colourful)
+class Generous(WorldBatch):
+    """The same town, paid otherwise."""
+
+    def step(self, actions):
+        returned = super().step(actions)
+        returned.reward[0, 1] += np.float32(self.worlds["tick"][0] == 9)
+        return returned
+
+
+def test_what_is_only_seen_or_earned_otherwise_is_named_too(recorded, monkeypatch, tmp_path):
+    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Colourful)
     found = verify(open_source(recorded / "actions")).mismatch
-    assert (found.tick, found.agent, found.field) == (None, "cleo", "features")
+    assert (found.tick, found.agent, found.field) == (None, None, "observations")
     found = verify(open_source(recorded / "full")).mismatch
-    assert (found.tick, found.agent, found.field) == (31, "cleo", "features")
-    with pytest.raises(CaptureError, match="agent cleo: features was recorded as digest"):
+    assert (found.tick, found.agent, found.field) == (2 * SEEN_EVERY + 1, "cleo", "features")
+    with pytest.raises(CaptureError, match="observations was recorded as one hash, and comes"):
         materialise(open_source(recorded / "actions"), Target(tmp_path))
+    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Generous)
+    found = verify(open_source(recorded / "actions")).mismatch
+    assert (found.tick, found.agent, found.field) == (None, "ben", "sum of rewards")
+    found = verify(open_source(recorded / "full")).mismatch
+    assert (found.tick, found.agent, found.field) == (9, "ben", "rewards")
 
 
 def test_reobserved_it_is_what_the_other_variant_records(recorded, tmp_path):
@@ -244,7 +258,7 @@ def test_what_is_there_is_not_written_over(recorded, tmp_path):
     with pytest.raises(CaptureError, match="there is a capture already"):
         record_scenario(config, folder, chosen)
     record_scenario(config, folder, chosen.model_copy(update={"overwrite": True}))
-    assert load_log(folder).log.episodes[0].ticks == 9
+    assert next(load_log(folder).episodes()).ticks == 9
     assert verify(open_source(folder)).mismatch is None
     with pytest.raises(CaptureError, match="there is a capture already"):
         record_scenario(config, copied(recorded, "full", tmp_path / "full"), chosen)
@@ -255,16 +269,28 @@ def test_what_is_there_is_not_written_over(recorded, tmp_path):
     [
         (
             "actions.json",
-            lambda b: b.replace(b'"seed": 2, "ticks', b'"seed": 8, "ticks'),
-            "tick 0: state",
+            lambda b: b.replace(b'"rows": 3', b'"rows": 4'),
+            "altered since it was wri",
         ),
         ("actions.json", lambda b: b[:-9], "not acceptable JSON"),
-        ("actions.json", lambda b: b.replace(b'"1.2"', b'"9.1"', 1), "schema_version is '9.1'"),
-        ("actions.json", lambda b: b.replace(b'"mode": "act', b'"mode": "fact'), "mode: Input"),
-        ("actions.json", lambda b: b.replace(b"rollout_sample_ep", b"../rollout_ep"), "\\.\\."),
-        ("episode_000.npz", lambda b: b[:-1], "altered: its SHA-256"),
+        (
+            "actions.json",
+            lambda b: unsealed(b.replace(b'"1.2"', b'"9.1"', 1)),
+            "schema_version is '9.1'",
+        ),
+        (
+            "actions.json",
+            lambda b: unsealed(b.replace(b'"mode": "act', b'"mode": "fact')),
+            "mode: Input",
+        ),
+        (
+            "actions.json",
+            lambda b: unsealed(b.replace(b"rollout_sample_ep", b"../rollout_ep")),
+            "\\.\\.",
+        ),
+        ("episodes_000.npz", lambda b: b[:-1], "altered: its SHA-256"),
         ("scenario.json.gz", lambda b: b[:-1], "altered: its SHA-256"),
-        ("episode_000.npz", None, "cannot be read|missing|No such"),
+        ("episodes_000.npz", None, "cannot be read|missing|No such"),
         ("scenario.json.gz", None, "cannot be read|missing|No such"),
     ],
 )

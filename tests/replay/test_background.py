@@ -124,7 +124,7 @@ def test_every_lost_episode_is_told(tmp_path):
         thread.put(job, 100)
     slow.may.set()
     with pytest.raises(
-        CaptureError, match=r"2 lives or episodes are not on disk: one; .*ValueError.*: two"
+        CaptureError, match=r"2 lives or episodes are lost: one; .*ValueError.*: two"
     ):
         thread.flush()
     assert [s.meta.episode_id for s in load_capture(tmp_path)] == [0, 3]

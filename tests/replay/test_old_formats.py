@@ -15,7 +15,10 @@ import pytest
 
 from townlet_replay import load_capture
 from townlet_replay.action_log import load_log
+from townlet_replay.deriving import Target, materialise, reobserve
 from townlet_replay.errors import CaptureError
+from townlet_replay.rerun_sources import open_source
+from townlet_replay.verifying import verify
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -76,17 +79,32 @@ def test_a_packed_capture_of_format_1_1():
 
 def test_an_action_log_of_format_1_1():
     opened = load_log(DATA / "capture_1_1" / "actions")
-    assert [episode.episode_id for episode in opened.log.episodes] == [0, 1]
-    seeds = [episode.seed for episode in opened.log.episodes]
+    episodes = list(opened.episodes())
+    assert [episode.episode_id for episode in episodes] == [0, 1]
+    assert [opened.count(what) for what in ("episodes", "ticks", "samples")] == [2, 40, 2]
+    seeds = [episode.seed for episode in episodes]
     assert seeds[0] == opened.log.metadata.seed != seeds[1]
-    for episode in opened.log.episodes:
-        arrays = opened.arrays(episode)
-        assert (episode.ticks, episode.agents) == (20, ("olga",))
-        assert arrays["present"].all()
-        assert not arrays["actions_0"].any()
-        assert not arrays["log_probs_0"].any()
-        assert arrays["checks"].shape == (21, 4)
-        assert bytes(arrays["chain"][:4]) == bytes(arrays["checks"][-1])
+    for episode in episodes:
+        (life,) = episode.lives
+        assert (episode.ticks, life.agent_id) == (20, "olga")
+        assert life.ticks.tolist() == list(range(20))
+        assert not life.actions.any()
+        assert not life.log_probs.any()
+        assert episode.checks.shape == (21, 4)
+        assert episode.chain[:4] == bytes(episode.checks[-1])
+
+
+def test_an_action_log_of_format_1_1_is_lived_again_as_it_was_recorded(tmp_path):
+    """Its states were hashed field by field, by a town of which only the hash has changed."""
+    source = open_source(DATA / "capture_1_1" / "actions", other_kernel=True)
+    found = verify(source)
+    assert found.mismatch is None
+    assert (found.episodes, found.ticks, found.rows) == (2, 40, 40)
+    capture = materialise(source, Target(tmp_path))
+    (before,) = load_capture(DATA / "capture_1_1" / "full")
+    assert capture.sample(0).observations["map"].shape == before.observations["map"].shape
+    with pytest.raises(CaptureError, match=r"format 1\.1; materialise it, and reobserve that"):
+        reobserve(source, Target(tmp_path / "wide"), variant="full")
 
 
 def test_a_newer_version_is_refused_by_its_name(tmp_path):

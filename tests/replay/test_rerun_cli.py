@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from cli_runs import refusal, townlet
+from logged_towns import unsealed
 from town_captures import digests, tiny_checkpoint, tiny_network
 
 from townlet_env.config.load import load_scenario
@@ -17,6 +18,7 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.npz import encode_npz
 from townlet_replay.npz_reader import decode_npz
 from townlet_replay.packing import pack, unpack
+from townlet_replay.reliving.stage import Stage
 from townlet_replay.rerun_sources import open_source
 from townlet_replay.safe_files import sha256_of
 from townlet_replay.sizes import capture_sizes
@@ -54,18 +56,19 @@ def test_from_log_to_capture_and_back(recorded, tmp_path):
 
 
 def test_a_difference_is_exit_code_1_and_named(recorded, monkeypatch):
-    real = verify.__globals__["Rerun"].play
+    real = Stage.play
 
-    def play(rerun, script):
-        script.actions[7]["ben"] = 1 - script.actions[7]["ben"] % 2
-        return real(rerun, script)
+    def play(stage, acts):
+        ben = next(acting for acting in acts[0].residents if acting.agent_id == "ben")
+        ben.actions[7] = 1 - ben.actions[7] % 2
+        return real(stage, acts)
 
-    monkeypatch.setattr("townlet_replay.rerun.Rerun.play", play)
+    monkeypatch.setattr(Stage, "play", play)
     ran = townlet("captures", "verify", recorded / "full", "--json")
     assert ran.code == 1
     found = ran.json["mismatch"]
     assert (found["episode"], found["tick"], found["agent"]) == (0, 8, "ben")
-    assert found["field"] == "actions"
+    assert found["field"] == "illegal_actions"
     ran = townlet("captures", "verify", recorded / "actions")
     assert ran.code == 1
     assert "episode 0, tick 8: state was recorded as one state" in " ".join(ran.out.split())
@@ -146,7 +149,7 @@ def test_info_and_validate_know_logs(recorded, tmp_path):
     assert "cleo" in ran.out
     assert townlet("captures", "info", recorded / "actions", "--json").json["mode"] == "actions"
     ran = townlet("captures", "validate", recorded / "actions", "--json")
-    assert ran.json == {"ok": True, "samples": 6, "rows": 240}
+    assert ran.json == {"ok": True, "samples": 6, "rows": 240, "damaged": [], "leftovers": []}
     assert "captures materialise" in refusal(
         "captures", "slice", recorded / "actions", "-o", tmp_path
     )
@@ -159,24 +162,61 @@ def verified(folder):
         raise CaptureError(str(found))
 
 
+def bytes_of(text):
+    return np.frombuffer(text, np.uint8)
+
+
+def with_agents(**changes):
+    """Change the directory of agents: the first of them."""
+
+    def change(a):
+        agents = json.loads(a["agents"].tobytes())
+        agents[0] |= changes
+        a["agents"] = bytes_of(json.dumps(agents).encode())
+
+    return change
+
+
+def at(name, place, value):
+    return lambda a: a[name].__setitem__(place, value)
+
+
 DAMAGE = {
-    "none": (lambda a: a.pop("chain"), r"chain: expected uint8\[16\], found none"),
+    "no chain": (lambda a: a.pop("chain"), r"chain: expected uint8\[1, 16\], found none"),
     "strangers": (lambda a: a.update(extra=np.zeros(3)), "unknown array 'extra'"),
     "short": (lambda a: a.update(checks=a["checks"][1:]), r"checks: expected uint8\[41, 4\]"),
-    "floats": (lambda a: a.update(present=a["present"] * 1.0), "present: expected bool"),
-    "absent": (lambda a: a["present"].__setitem__((3, 1), False), "actions_1: expected int64"),
-    "no id": (lambda a: a.update(actions_0=np.full(40, np.nan, np.float32)), "is no id"),
-    "beyond": (lambda a: a["actions_2"].__setitem__(5, 99), "action 99 cannot be recorded"),
-    "negative": (lambda a: a["actions_2"].__setitem__(5, -3), "action -3 cannot be recorded"),
-    "probable": (lambda a: a["log_probs_0"].__setitem__(0, 0.5), "is above 0"),
-    "infinite": (lambda a: a["values_0"].__setitem__(0, np.inf), "NaN means unknown"),
-    "flat logits": (lambda a: a.update(logits_0=np.zeros(40, np.float32)), "behaviour_logits is"),
-    "odd logits": (lambda a: a.update(logits_0=np.zeros((40, 3), np.float32)), "behaviour_logits"),
-    "intents": (lambda a: a["intents_0"].__setitem__(5, 99), "action 99 cannot be recorded"),
-    "digests": (lambda a: a.update(digests_0=a["digests_0"][:2]), "arrays was recorded as others"),
-    "a digest": (lambda a: a["digests_0"].__setitem__((0, 0), 7), "was recorded as digest 07"),
-    "the chain": (lambda a: a["chain"].__setitem__(0, a["chain"][0] ^ 1), "tick 40: state"),
-    "a check": (lambda a: a["checks"].__setitem__((9, 0), a["checks"][9, 0] ^ 1), "tick 9: state"),
+    "floats": (lambda a: a.update(rows=a["rows"] * 1.0), r"rows: expected int32\[3\], found float"),
+    "no episodes": (lambda a: a.update(episode_id=a["episode_id"][:0]), "holds no episodes"),
+    "no ticks": (at("ticks", 0, 0), "ticks: expected 1 to"),
+    "no agents": (lambda a: a.pop("agents"), "not acceptable JSON"),
+    "agents": (lambda a: a.update(agents=a["agents"][:-1]), "not acceptable JSON"),
+    "widths": (with_agents(shape=[1000, 1000, 1000]), "more than 1000000 numbers"),
+    "kinds": (with_agents(kind="x"), "directory of agents: 0.kind"),
+    "shapes": (with_agents(shape=[2]), r"actions_i: expected uint8\[160\], found uint8\[120\]"),
+    "beyond agents": (at("agent", 0, 3), "agent: expected 0 to 2"),
+    "twice": (at("agent", 0, 1), "an agent has two lives in one episode"),
+    "fewer rows": (at("rows", 0, 39), "rows of a life that do not fit"),
+    "later": (at("first", 0, 1), "rows of a life that do not fit"),
+    "unknown flags": (at("flags", 0, 77), "flags: expected 0 to 31"),
+    "no scores": (at("flags", 0, 7), "logits: expected float32"),
+    "gaps": (at("flags", 0, 21), r"acted: expected bool\[40\], found none"),
+    "other rows": (
+        lambda a: (at("flags", 0, 21)(a), a.update(acted=np.arange(40) != 7)),
+        "acted: not the rows that the lives have",
+    ),
+    "beyond": (at("actions_i", 5, 99), "actions_i: 99 is no id, expected 0 to 30"),
+    "negative": (lambda a: a.update(actions_i=a["actions_i"] - np.int16(9)), "is no id"),
+    "probable": (at("log_probs", 0, 0.5), "log_probs: one of an action id is above 0"),
+    "infinite": (at("values", 0, np.inf), "values: holds infinities; NaN means unknown"),
+    "returns": (at("episode_return", 0, np.nan), "episode_return is no number"),
+    "a return": (at("episode_return", 0, 7.0), "sum of rewards was recorded as 7.0"),
+    "the chain": (at("chain", (0, 0), 1), "tick 40: state"),
+    "what is seen": (at("seen", (0, 0), 1), "observations was recorded as one hash"),
+    "a check": (at("checks", (9, 0), 1), "tick 9: state"),
+    "nobody": (
+        lambda a: a.update(agents=bytes_of(a["agents"].tobytes().replace(b"ben", b"bob"))),
+        "agent 'bob' is none of this environment",
+    ),
 }  # fmt: skip
 
 
@@ -184,7 +224,7 @@ DAMAGE = {
 def test_forged_logs_end_in_one_sentence(recorded, tmp_path, kind):
     for file in (recorded / "actions").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    path = tmp_path / "rollout_sample_episode_000.npz"
+    path = tmp_path / "rollout_sample_episodes_000.npz"
     packed = decode_npz(path.read_bytes(), "log")["packed"]
     arrays = unpack(packed, 10**9)
     change, message = DAMAGE[kind]
@@ -192,7 +232,8 @@ def test_forged_logs_end_in_one_sentence(recorded, tmp_path, kind):
     data = encode_npz({"packed": pack(arrays)}, compress=False)
     before, listed = sha256_of(path.read_bytes()), load_log(tmp_path).path
     path.write_bytes(data)
-    listed.write_text(listed.read_text().replace(before, sha256_of(data)))
+    words = unsealed(listed.read_bytes()).decode()
+    listed.write_text(words.replace(before, sha256_of(data)))
     with pytest.raises(CaptureError, match=message) as caught:
         verified(tmp_path)
     assert "\n" not in str(caught.value)
@@ -205,6 +246,7 @@ def test_a_scenario_that_is_forged(recorded, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     path = tmp_path / "rollout_sample_scenario.json.gz"
     listed = load_log(tmp_path).path
+    listed.write_bytes(unsealed(listed.read_bytes()))
     sound = path.read_bytes()
     text = gzip.decompress(sound)
     ticks = json.loads(text) | {"ticks": 41}

@@ -103,13 +103,14 @@ def _record(
     else:
         path = record_checkpoint(config, folder, settings, checkpoint, greedy=greedy, watch=watch)
     if settings.mode == "actions":
-        episodes = load_log(path).log.episodes
-        rows = [sample.rows for episode in episodes for sample in episode.samples]
+        log = load_log(path)
+        samples, rows = log.count("samples"), log.count("rows")
     else:
-        rows = [entry.rows for entry in load_manifest(path).samples]
+        entries = load_manifest(path).samples
+        samples, rows = len(entries), sum(entry.rows for entry in entries)
     return {
         "scenario": config.name,
-        "samples": len(rows),
-        "rows": sum(rows),
+        "samples": samples,
+        "rows": rows,
         "manifest": str(path),
     }

@@ -214,30 +214,53 @@ def log_info(path: Path, *, as_json: bool) -> None:
     typer.echo(f"{opened.path}: an action log")
     typer.echo(f"scenario {log.metadata.scenario_name or 'unknown'}, seed {log.metadata.seed}")
     table = Table("agent", "episode", "seed", "rows", "return")
-    for episode in log.episodes:
-        for sample in episode.samples:
-            number, seed, rows = episode.episode_id, episode.seed, sample.rows
-            score = f"{sample.episode_return:.3f}"
-            table.add_row(sample.agent_id, str(number), str(seed), str(rows), score)
+    for episode in opened.episodes():
+        for life in episode.samples:
+            number, seed, rows = episode.episode_id, episode.seed, life.rows
+            score = f"{life.episode_return:.3f}"
+            table.add_row(life.agent_id, str(number), str(seed), str(rows), score)
     stdout.print(table)
 
 
 def log_validate(path: Path, *, as_json: bool) -> None:
-    """Read every file of an action log and check it; nothing is lived again."""
+    """Read every file of an action log and check it; nothing is lived again.
+
+    Ends with exit code 3 if a part is lost, 1 if all is.
+    """
     from townlet_replay.action_log import load_log
+    from townlet_replay.cli.console import printable
+    from townlet_replay.errors import CaptureError
 
     opened = load_log(path)
     if opened.log.town is not None:
         opened.config()
-    for episode in opened.log.episodes:
-        opened.arrays(episode)
-    rows = [sample.rows for episode in opened.log.episodes for sample in episode.samples]
+    damaged = opened.damage()
+    lost = {damage.file for damage in damaged}
+    sound = [file for file in opened.log.files if file.file not in lost]
+    if not sound:
+        raise CaptureError(f"{opened.path}: no file can be read; the first: {damaged[0].reason}")
+    samples, rows = (sum(getattr(file, what) for file in sound) for what in ("samples", "rows"))
+    left = opened.leftovers()
     if as_json:
-        typer.echo(json.dumps({"ok": True, "samples": len(rows), "rows": sum(rows)}))
+        document = {
+            "ok": not damaged,
+            "samples": samples,
+            "rows": rows,
+            "damaged": [damage._asdict() for damage in damaged],
+            "leftovers": left,
+        }
+        typer.echo(json.dumps(document, indent=1))
     else:
-        typer.echo(
-            f"{opened.path}: {len(rows)} samples, {sum(rows)} rows, sound; `verify` lives it"
-        )
+        state = "sound; `verify` lives it" if not damaged else f"{len(damaged)} files damaged"
+        typer.echo(f"{opened.path}: {samples} samples, {rows} rows, {state}")
+        for damage in damaged:
+            typer.echo(f"damaged: {printable(damage.reason)}")
+        if left:
+            typer.echo(f"left by a writer that was killed: {', '.join(left)}")
+        if damaged or left:
+            typer.echo(f"to go on with what is whole: townlet captures recover {path}")
+    if damaged:
+        raise typer.Exit(3)
 
 
 RERUNS: dict[str, Callable[..., None]] = {

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from townlet_env.render.ground import Ground
 from townlet_env.render.scene import Scene, look_at_town
 from townlet_env.sim.ids import NONE
-from townlet_replay.action_log import HashChain
-from townlet_replay.determinism import digest_of
 from townlet_replay.errors import CaptureError
+from townlet_replay.hash_chain import HashChain
 from townlet_replay.manifest import Capture, load_capture
-from townlet_replay.rerun import Known, Script, TownSetup
+from townlet_replay.reliving.lives import Known
+from townlet_replay.rerun import Script
 from townlet_replay.rerun_sources import LogSource, open_source
 from townlet_replay.sample import ReplaySample
+from townlet_replay.town_setup import TownSetup
 
 Facts = dict[str, Any]
 Track = Callable[[Sequence[Any]], Iterable[Any]]
@@ -52,14 +53,14 @@ def facts_of(path: str | Path, episode: int | None = None, track: Track = iter) 
     if isinstance(source, LogSource):
         if source.setup is None:
             raise CaptureError(f"{source.path}: only action logs of a town can be watched")
-        for entry, script, _ in source.episodes():
+        for entry in source.logged():
             if episode in (None, entry.episode_id):
-                return _town(source.setup, script, track, [])
+                return _town(source.setup, source.script(entry), track, [])
     else:
         try:
-            for samples, script in source.episodes():
-                if episode in (None, samples[0].meta.episode_id):
-                    return _town(source.setup, script, track, samples)
+            for entry, samples in source.recorded(everybody=False):
+                if episode in (None, entry.episode_id):
+                    return _town(source.setup, source.script(entry), track, samples)
         except CaptureError as reason:  # such as only a part of the episode
             return _tracks(source.capture, episode, str(reason))
     raise CaptureError(f"{path}: has no episode {episode}")
@@ -115,7 +116,7 @@ class _Witness:
     """Compares what is lived again with what was recorded: states of a log, or rows."""
 
     def __init__(self, script: Script, samples: Sequence[ReplaySample]) -> None:
-        self._script, self._chain, self._look = script, HashChain(), 0
+        self._script, self._chain, self._look = script, HashChain(script.kind), 0
         self._samples = {sample.meta.agent_id: sample for sample in samples}
         self._row = dict.fromkeys(self._samples, 0)
 
@@ -127,7 +128,7 @@ class _Witness:
         """
         look, self._look = self._look, self._look + 1
         checks = self._script.checks
-        same = checks is None or checks[look].tobytes() == self._chain.add(digest_of(env))
+        same = checks is None or checks[look].tobytes() == self._chain.add(env)
         acting = self._script.actions[look] if look < len(self._script.actions) else {}
         for agent in acting.keys() & self._samples.keys():
             sample, row = self._samples[agent], self._row[agent]

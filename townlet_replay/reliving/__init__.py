@@ -1,0 +1,1 @@
+"""Recorded episodes of a town lived again, many at once as worlds of a batch."""

@@ -1,0 +1,292 @@
+"""Many recorded episodes of one town, lived again side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_env.config.compile import compile_plan
+from townlet_env.sim.batch import Step, WorldBatch
+from townlet_env.sim.hashing import LINK_WORDS, fold, mask_of, words_of
+from townlet_env.sim.ids import NONE
+from townlet_env.sim.plan import newcomer_name, resident_name
+from townlet_replay.errors import CaptureError
+from townlet_replay.hash_chain import CHECK_BYTES
+from townlet_replay.town_chains import TownChains
+from townlet_replay.town_setup import TownSetup
+
+_OF_REWARDS = "potential"  # the one part of a town's state that follows from reward weights
+
+Place = tuple[int, str]  # world, resident
+
+
+class Acting(NamedTuple):
+    """What one resident did."""
+
+    agent_id: str
+    ticks: NDArray[np.int64]  # (T,) from 0, ascending
+    actions: NDArray[np.int64]  # (T,)
+
+
+class Act(NamedTuple):
+    """An episode to be lived again."""
+
+    seed: int
+    ticks: int
+    residents: tuple[Acting, ...]
+
+
+class Events(NamedTuple):
+    """What happened in a play; E events in order."""
+
+    world: NDArray[np.int64]
+    tick: NDArray[np.int64]  # from 0
+    codes: NDArray[np.int16]  # (E, 5) as in an outcome: kind, by, other, object, affordance
+    values: NDArray[np.float32]
+
+
+class Play(NamedTuple):
+    """What came out; W worlds, N slots, T ticks of the longest episode.
+
+    Attributes:
+        checks: (T + 1, W, 4) of the chain over the states.
+        chains: (W, 16) of it at the end of each episode; ``seen`` likewise, of what was seen.
+        slots: Where each resident was, if they ever were there.
+        arrived: Tick before which a newcomer was not there.
+        looks: Key -> (W, N, T + 1, ...) before the first tick and after every one; may be empty.
+        components: (W, N, T, 8), if looks are kept.
+    """
+
+    checks: NDArray[np.uint8]
+    chains: NDArray[np.uint8]
+    seen: NDArray[np.uint8]
+    slots: dict[Place, int]
+    arrived: dict[Place, int]
+    rewards: NDArray[np.float32]  # (W, N, T)
+    terminated: NDArray[np.bool_]  # (W, N, T)
+    truncated: NDArray[np.bool_]  # (W, N, T)
+    illegal: NDArray[np.bool_]  # (W, N, T)
+    looks: dict[str, NDArray[Any]]
+    components: NDArray[np.float32] | None
+    events: Events | None
+
+
+class Stage:
+    """Worlds of one town in which recorded episodes are lived again.
+
+    Args:
+        setup: the town.
+        looks: whether to keep what is seen, reward components and events.
+        beside: the town that was recorded, if another one is to be seen: in both the same has to
+            happen, and the chains are those of the recorded one.
+    """
+
+    def __init__(self, setup: TownSetup, *, looks: bool, beside: TownSetup | None = None) -> None:
+        self.setup = setup
+        self.plan = compile_plan(setup.config)
+        self._looks = looks
+        self._beside = beside
+        self._batch: WorldBatch | None = None
+        self._twin: WorldBatch | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that are kept of a row."""
+        if not self._looks:
+            return 8
+        names = self.plan.names
+        window = self.setup.channels * 121
+        return window + 4 * len(names.features) + len(names.actions) + 40
+
+    def play(self, acts: Sequence[Act]) -> Play:
+        """Live episodes again.
+
+        Raises:
+            CaptureError: somebody acts who is not of this town, or something else happens in the
+                recorded town.
+        """
+        count = len(acts)
+        if self._batch is None or self._batch.num_worlds != count:
+            self._batch = WorldBatch(self.plan, count, self.setup.channels)
+            if self._beside is not None:
+                recorded = self._beside
+                self._twin = WorldBatch(
+                    compile_plan(recorded.config), count, channels=recorded.channels
+                )
+        return _Performance(self._batch, self._twin, acts, looks=self._looks).run()
+
+
+class _Performance:
+    """One play."""
+
+    def __init__(
+        self, batch: WorldBatch, twin: WorldBatch | None, acts: Sequence[Act], *, looks: bool
+    ) -> None:
+        self._batch, self._twin, self._acts = batch, twin, acts
+        worlds, slots = batch.num_worlds, batch.num_residents
+        self._lengths = np.array([act.ticks for act in acts], np.int64)
+        length = int(self._lengths.max())
+        self._orders = np.full((length, worlds, slots), NONE, np.int32)
+        self._slots: dict[Place, int] = {}
+        self._arrived: dict[Place, int] = {}
+        self._waiting: dict[Place, Acting] = {}  # newcomers who have not come yet
+        self._cast()
+        witness = batch if twin is None else twin
+        self._chains = TownChains(witness, witness.views.map.shape[2])
+        self._checks = np.zeros((length + 1, worlds, CHECK_BYTES), np.uint8)
+        shape = (worlds, slots, length)
+        self._rewards = np.zeros(shape, np.float32)
+        self._terminated, self._truncated, self._illegal = (
+            np.zeros(shape, np.bool_) for _ in range(3)
+        )
+        views = {key: part for key, part in batch.views._asdict().items() if part.size}
+        self._views = views if looks else {}
+        self._seen = {
+            key: np.empty((worlds, slots, length + 1, *part.shape[2:]), part.dtype)
+            for key, part in self._views.items()
+        }
+        self._components = batch.outcomes.view(np.ndarray)["components"][:, :slots]
+        self._parts = np.zeros((*shape, self._components.shape[2]), np.float32) if looks else None
+        self._happened = _Happened(batch) if looks else None
+
+    def _cast(self) -> None:
+        """Give everybody who is there from the beginning their actions."""
+        names, most = self._batch.plan.names, self._batch.plan.max_newcomers
+        newcomers = {newcomer_name(k + 1) for k in range(most)}
+        slots = {name: slot for slot, name in enumerate(names.residents)}
+        for w, act in enumerate(self._acts):
+            for acting in act.residents:
+                place = (w, acting.agent_id)
+                if acting.agent_id in slots:
+                    self._enter(place, acting, slots[acting.agent_id], 0)
+                elif acting.agent_id in newcomers:
+                    self._waiting[place] = acting
+                else:
+                    raise CaptureError(f"agent {acting.agent_id!r} is none of this environment")
+
+    def _enter(self, place: Place, acting: Acting, slot: int, tick: int) -> None:
+        w = place[0]
+        self._slots[place], self._arrived[place] = slot, tick
+        there = acting.ticks >= tick
+        self._orders[acting.ticks[there], w, slot] = acting.actions[there]
+
+    def run(self) -> Play:
+        """Live it."""
+        batch, twin, chains = self._batch, self._twin, self._chains
+        seeds = [act.seed % 2**64 for act in self._acts]
+        for town in (batch, twin):
+            if town is not None:
+                town.reset(seeds)
+        chains.begin()
+        self._checks[0] = chains.checks
+        self._look(0)
+        shortest = int(self._lengths.min())
+        for tick in range(len(self._orders)):
+            step = batch.step(self._orders[tick])
+            if twin is not None:
+                twin.step(self._orders[tick])
+                self._compare(tick)
+            chains.add(None if tick < shortest else np.flatnonzero(self._lengths > tick))
+            self._checks[tick + 1] = chains.checks
+            self._keep(tick, step)
+            if self._waiting and step.arrived.any():
+                self._welcome(tick + 1, step)
+        return self._play()
+
+    def _look(self, look: int) -> None:
+        for key, part in self._views.items():
+            self._seen[key][:, :, look] = part
+
+    def _keep(self, tick: int, step: Step) -> None:
+        self._rewards[:, :, tick] = step.reward
+        self._terminated[:, :, tick] = step.terminated
+        self._truncated[:, :, tick] = step.truncated
+        self._illegal[:, :, tick] = step.illegal
+        self._look(tick + 1)
+        if self._parts is not None and self._happened is not None:
+            self._parts[:, :, tick] = self._components
+            self._happened.add(tick)
+
+    def _welcome(self, tick: int, step: Step) -> None:
+        names = self._batch.plan.names
+        for w, slot in np.argwhere(step.arrived).tolist():
+            place = (w, resident_name(names, self._batch.worlds[w], slot))
+            acting = self._waiting.pop(place, None)
+            if acting is not None:
+                self._enter(place, acting, slot, tick)
+
+    def _compare(self, tick: int) -> None:
+        """Refuse settings under which something else happens; rewards may be others."""
+        assert self._twin is not None
+        pair = [_without_rewards(town) for town in (self._batch, self._twin)]
+        differing = np.flatnonzero((pair[0] != pair[1]).any(axis=1) & (self._lengths > tick))
+        if not len(differing):
+            return
+        one, other = (town.worlds[differing[0]] for town in (self._batch, self._twin))
+        for name in one.dtype.names:
+            if name != _OF_REWARDS and one[name].tobytes() != other[name].tobytes():
+                raise CaptureError(
+                    f"these settings change what happens: {name!r} of the town is another at tick "
+                    f"{int(one.tick)}; only what is seen and what is rewarded can be derived anew"
+                )
+
+    def _play(self) -> Play:
+        octets = [chain.view(np.uint8) for chain in (self._chains.states, self._chains.seen)]
+        return Play(
+            checks=self._checks,
+            chains=octets[0],
+            seen=octets[1],
+            slots=self._slots,
+            arrived=self._arrived,
+            rewards=self._rewards,
+            terminated=self._terminated,
+            truncated=self._truncated,
+            illegal=self._illegal,
+            looks=self._seen,
+            components=self._parts,
+            events=None if self._happened is None else self._happened.events(),
+        )
+
+
+def _without_rewards(batch: WorldBatch) -> NDArray[np.uint64]:
+    """Return hashes (W, 2) of the states, apart from what follows from reward weights."""
+    dtype = batch.worlds.dtype
+    mask = mask_of(dtype)
+    part, offset, *_ = dtype.fields[_OF_REWARDS]
+    mask.view(np.uint8)[offset : offset + part.itemsize] = 0
+    links = np.zeros((batch.num_worlds, LINK_WORDS), np.uint64)
+    fold(words_of(batch.worlds), mask, links, np.arange(batch.num_worlds))
+    return links
+
+
+class _Happened:
+    """Collects the events of all worlds."""
+
+    def __init__(self, batch: WorldBatch) -> None:
+        outcomes = batch.outcomes.view(np.ndarray)
+        self._counts = outcomes["n_events"]
+        self._codes, self._values = outcomes["events"], outcomes["event_value"]
+        self._rows = np.arange(self._values.shape[1])
+        self._found: list[tuple[NDArray[Any], ...]] = []
+
+    def add(self, tick: int) -> None:
+        """Take the events of a tick."""
+        counts = self._counts
+        most = int(counts.max())
+        if most:
+            there = self._rows[:most] < counts[:, None]
+            worlds = np.repeat(np.arange(len(counts)), counts)
+            ticks = np.full(len(worlds), tick)
+            self._found.append(
+                (worlds, ticks, self._codes[:, :most][there], self._values[:, :most][there])
+            )
+
+    def events(self) -> Events:
+        """Return all of them."""
+        if not self._found:
+            none = np.zeros(0, np.int64)
+            return Events(none, none, np.zeros((0, 5), np.int16), np.zeros(0, np.float32))
+        return Events(*(np.concatenate(part) for part in zip(*self._found, strict=True)))
