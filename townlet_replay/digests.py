@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_replay.npz import MAX_TOTAL_BYTES, looks_like_bomb
+from townlet_replay.npz import MAX_TOTAL_BYTES, looks_like_bomb, npy_header
 from townlet_replay.sample import ReplaySample, arrays_of
 from townlet_replay.sidecar import SampleMeta
 
@@ -30,9 +30,7 @@ def member_digests(sample: ReplaySample) -> dict[str, str]:
 def _digest(array: NDArray[Any]) -> str:
     """Return the SHA-256 of ``array`` as an NPY file, which is what a member of an archive is."""
     plain = np.asarray(array, order="C")
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(plain))
-    digest = hashlib.sha256(header.getvalue())
+    digest = hashlib.sha256(npy_header(plain))
     digest.update(plain.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 

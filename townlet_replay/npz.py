@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+from deflate import crc32
 from numpy.typing import NDArray
 
+from townlet_replay.archive import DEFLATED, STORED, Member, zip_archive
+from townlet_replay.deflate import deflate_parts
+from townlet_replay.deflate.tables import WINDOW
 from townlet_replay.errors import CaptureError
 
 MAX_MEMBERS = 128
@@ -27,9 +32,7 @@ MAX_ITEM_BYTES = 8
 
 MEMBER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
-LEVEL = 3  # of deflate: a seventh more bytes than 6, in two fifths of the time
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip member
-_UNIX = 3  # zipfile writes the running system here, which would change the bytes
+_USUAL_HEADERS = 512  # kept in memory
 
 
 def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
@@ -41,7 +44,7 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
             :func:`~townlet_replay.npz_reader.decode_npz` took it for a bomb.
 
     Raises:
-        CaptureError: a name or dtype that could not be read back, or too many bytes.
+        CaptureError: a name or dtype that could not be read back, or too many bytes or arrays.
     """
     total = sum(array.nbytes for array in arrays.values())
     if total > MAX_TOTAL_BYTES:
@@ -49,22 +52,53 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
             f"{total} bytes of arrays in one sample; at most {MAX_TOTAL_BYTES} are written: "
             "end episodes earlier"
         )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            _check_writable(name, array)
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
-            info.create_system = _UNIX
-            info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-            member = io.BytesIO()
-            np.lib.format.write_array(
-                member, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False
-            )
-            archive.writestr(info, member.getvalue(), compresslevel=LEVEL)
-    data = buffer.getvalue()
+    if len(arrays) > MAX_MEMBERS:
+        raise CaptureError(f"{len(arrays)} arrays in one file; at most {MAX_MEMBERS} are written")
+    plain: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        _check_writable(name, array)
+        plain[f"{name}.npy"] = np.asarray(array, order="C")
+    files = [(npy_header(array), array.data) for array in plain.values()]
+    whole = b"".join(part for file in files for part in file)
+    starts = [0, *accumulate(len(header) + body.nbytes for header, body in files)]
+    contents = [memoryview(whole)[begin:end] for begin, end in pairwise(starts)]
+    packed = contents
+    if compress:
+        packed = deflate_parts(whole, starts, [_row_bytes(array) for array in plain.values()])
+    data = zip_archive(map(_member, plain, contents, packed))
     if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
         return encode_npz(arrays, compress=False)
     return data
+
+
+def _member(name: str, content: memoryview, packed: memoryview) -> Member:
+    """Return a file of the archive; what does not shrink is stored."""
+    crc = crc32(content)
+    if len(packed) < len(content):
+        return Member(name, DEFLATED, packed, len(content), crc)
+    return Member(name, STORED, content, len(content), crc)
+
+
+def npy_header(array: NDArray[Any]) -> bytes:
+    """Return what an NPY file, version 1.0, has before the numbers of a C-contiguous array."""
+    return _npy_header(array.dtype.str, array.shape)
+
+
+@lru_cache(_USUAL_HEADERS)
+def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    facts = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, facts)
+    return buffer.getvalue()
+
+
+def _row_bytes(array: NDArray[Any]) -> int:
+    """Return the bytes from one row to the next: of the outermost rows that DEFLATE looks back to.
+
+    In pictures larger than its window those are lines.
+    """
+    steps = zip(array.strides, array.shape, strict=True)
+    return next((step for step, rows in steps if rows > 1 and step <= WINDOW), array.itemsize)
 
 
 def _check_writable(name: str, array: NDArray[Any]) -> None:

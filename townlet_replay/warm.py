@@ -12,6 +12,7 @@ from townlet_env.policies.batched import COMPILED
 from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.state import CAPACITIES
+from townlet_replay.deflate import deflate
 
 
 def warm_town(residents: int) -> None:
@@ -51,8 +52,14 @@ def warm_learner() -> None:
     TrainingHarness(TrainConfig.model_validate(with_minibatches)).run_live()
 
 
+def warm_files() -> None:
+    """Compile what deflates the files of captures."""
+    deflate(b"", 1)
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "small towns and scripted residents": warm_small,
     "large towns": warm_large,
+    "files of captures": warm_files,
     "the native learner": warm_learner,
 }

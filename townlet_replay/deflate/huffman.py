@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from townlet_env.jit import kernel
-from townlet_replay.deflate.tables import Ints, Words
+from townlet_replay.deflate.tables import Ints
 
 _DIGIT = 256  # values of a digit of a count, which has two
 
 
 @kernel
-def code_lengths(counts: Ints, longest: int, bits: Ints) -> None:
+def code_lengths(counts: Ints, longest: np.int64, bits: Ints) -> None:
     """Find the lengths of a code whose words are at most so long, and the text then shortest.
 
     Where fewer than two symbols are used, two get a word all the same: not every reader takes a
@@ -22,14 +22,15 @@ def code_lengths(counts: Ints, longest: int, bits: Ints) -> None:
         longest: Bits of the longest word allowed.
         bits: (S,) written; 0 for a symbol without a word.
     """
-    bits[:] = 0
+    for symbol in range(bits.shape[0]):
+        bits[symbol] = 0
     symbols = _by_count(counts)
     used = symbols.shape[0]
     if used < 2:
         bits[0] = 1
         bits[symbols[0] if used == 1 and symbols[0] > 0 else 1] = 1
         return
-    depths = np.empty(used, np.int64)
+    depths = np.zeros(used, np.int64)
     for i in range(used):
         depths[i] = counts[symbols[i]]
     _depths(depths)
@@ -48,12 +49,12 @@ def code_lengths(counts: Ints, longest: int, bits: Ints) -> None:
 def _by_count(counts: Ints) -> Ints:
     """Return the symbols that are used, the rarest first, equals in their own order."""
     used = 0
-    found = np.empty(counts.shape[0], np.int64)
+    found = np.zeros(counts.shape[0], np.int64)
     for candidate in range(counts.shape[0]):
         found[used] = candidate
         used += counts[candidate] > 0
     found = found[:used]
-    ordered = np.empty(used, np.int64)
+    ordered = np.zeros(used, np.int64)
     for shift in (0, 8):
         places = np.zeros(_DIGIT + 1, np.int64)
         for symbol in found:
@@ -134,12 +135,12 @@ def _shorten(of_length: Ints) -> None:
 
 
 @kernel
-def codes(bits: Ints, words: Words) -> None:
+def codes(bits: Ints, words: Ints) -> None:
     """Find the words of the canonical code with these lengths, the first bit lowest.
 
     Args:
         bits: (S,).
-        words: (S,) uint64, written.
+        words: (S,) written.
     """
     following = np.zeros(17, np.int64)  # the next word of each length
     for length in bits:

@@ -37,7 +37,10 @@ from townlet_replay.deflate.tables import (
 
 STORED, FIXED, DYNAMIC = 0, 1, 2  # kinds of blocks
 _PIECE = np.int64(65535)  # bytes that a stored block holds at most
+MEMORY = PLACES + MOST_TOKENS + SLACK  # numbers that the search needs
 _COPIES = 256  # where the words of lengths begin
+_DISTANCES = np.uint64(2 * _COPIES)
+_END = np.uint64(2 * _COPIES + DISTANCES)
 _LITERAL = np.uint64(255)  # the last token that is one
 _S15, _S23, _U256 = np.uint64(15), np.uint64(23), np.uint64(256)
 _LOW5, _LOW6, _LOW8, _LOW15 = (np.uint64((1 << n) - 1) for n in (5, 6, 8, 15))
@@ -73,21 +76,21 @@ class Block(NamedTuple):
 
 
 @kernel
-def deflate_all(data: Bytes, starts: Ints, strides: Ints, out: Bytes, ends: Ints) -> None:
+def deflate_all(
+    data: Bytes, starts: Ints, strides: Ints, memory: Words, out: Bytes, ends: Ints
+) -> None:
     """Deflate arrays that lie one behind the other, each to a stream of its own.
 
     Args:
         data: (n,).
         starts: (M + 1,) where each array begins, and the last one ends.
         strides: (M,) bytes per row of each, 1 to 32768.
+        memory: (MEMORY,) uint32 of zeros, for the search.
         out: Written; as long as the arrays, 1/4096 more, and 16 for each and 16.
         ends: (M,) written: where in ``out`` each stream ends.
     """
-    work = Work(
-        np.zeros(PLACES, np.uint32),
-        np.empty(MOST_TOKENS + SLACK, np.uint32),
-        np.zeros(LITERALS + DISTANCES, np.int64),
-    )
+    counts = np.zeros(LITERALS + DISTANCES, np.int64)
+    work = Work(memory[:PLACES], memory[PLACES:], counts)
     output = Output(U0, U0, U0)
     for i in range(strides.shape[0]):
         rows = Rows(np.uint64(starts[i]), np.uint64(starts[i + 1]), np.uint64(strides[i]))
@@ -98,7 +101,8 @@ def deflate_all(data: Bytes, starts: Ints, strides: Ints, out: Bytes, ends: Ints
             at, count = tokenise(data, rows, begin, work)
             final = bool(at >= rows.end)
             output = _put_block(data, Block(begin, at, count, final), work, out, output)
-            work.counts[:] = 0
+            for symbol in range(counts.shape[0]):
+                counts[symbol] = 0
         output = _to_byte(output)
         ends[i] = output.at
 
@@ -107,22 +111,25 @@ def deflate_all(data: Bytes, starts: Ints, strides: Ints, out: Bytes, ends: Ints
 def _put_block(data: Bytes, block: Block, work: Work, out: Bytes, output: Output) -> Output:
     """Write a block in the shortest of the three ways."""
     work.counts[END] = 1
-    bits = np.empty(LITERALS + DISTANCES, np.int64)
+    bits = np.zeros(LITERALS + DISTANCES, np.int64)
     code_lengths(work.counts[:LITERALS], CODE_BITS, bits[:LITERALS])
     code_lengths(work.counts[LITERALS:], CODE_BITS, bits[LITERALS:])
+    fixed_bits = np.zeros(LITERALS + DISTANCES, np.int64)
+    for symbol in range(fixed_bits.shape[0]):
+        fixed_bits[symbol] = FIXED_BITS[symbol]
     lengths = _lengths(bits)
     dynamic = _header_size(lengths) + _body_size(work.counts, bits)
-    fixed = _body_size(work.counts, FIXED_BITS)
+    fixed = _body_size(work.counts, fixed_bits)
     size = np.int64(block.end - block.begin)
     stored = 8 * size + 40 * (size // _PIECE + 1)
     if stored < min(dynamic, fixed):
         return _put_stored(data, block, out, output)
-    kind = FIXED if fixed <= dynamic else DYNAMIC
-    output = _add(out, output, np.uint64(block.final | (kind << 1)), U3)
-    if kind == DYNAMIC:
-        output = _put_lengths(lengths, out, output)
+    if fixed <= dynamic:
+        output = _add(out, output, np.uint64(block.final | (FIXED << 1)), U3)
+        bits = fixed_bits
     else:
-        bits[:] = FIXED_BITS
+        output = _add(out, output, np.uint64(block.final | (DYNAMIC << 1)), U3)
+        output = _put_lengths(lengths, out, output)
     return _put_tokens(block, work.tokens, bits, out, output)
 
 
@@ -147,14 +154,14 @@ def _lengths(bits: Ints) -> Lengths:
         literals -= 1
     while bits[LITERALS + distances - 1] == 0:
         distances -= 1
-    both = np.empty(literals + distances, np.int64)
+    both = np.zeros(literals + distances, np.int64)
     for i in range(literals + distances):
         both[i] = bits[i if i < literals else LITERALS + i - literals]
     symbols, repeats = _in_runs(both)
     counts = np.zeros(LENGTHS, np.int64)
     for symbol in symbols:
         counts[symbol] += 1
-    own = np.empty(LENGTHS, np.int64)
+    own = np.zeros(LENGTHS, np.int64)
     code_lengths(counts, LENGTH_CODE_BITS, own)
     sent = LENGTHS
     while own[ORDER[sent - 1]] == 0:
@@ -169,7 +176,7 @@ def _in_runs(lengths: Ints) -> tuple[Ints, Ints]:
     16 repeats the length before 3 to 6 times; 17 and 18 stand for 3 to 10 and 11 to 138 zeros.
     """
     n = lengths.shape[0]
-    symbols, repeats = np.empty(n, np.int64), np.zeros(n, np.int64)
+    symbols, repeats = np.zeros(n, np.int64), np.zeros(n, np.int64)
     count, at = 0, 0
     while at < n:
         value = lengths[at]
@@ -211,12 +218,12 @@ def _put_lengths(lengths: Lengths, out: Bytes, output: Output) -> Output:
     output = _add(out, output, np.uint64(numbers), np.uint64(14))
     for i in range(lengths.sent):
         output = _add(out, output, np.uint64(lengths.bits[ORDER[i]]), U3)
-    words = np.empty(LENGTHS, np.uint64)
+    words = np.zeros(LENGTHS, np.int64)
     codes(lengths.bits, words)
     for i in range(lengths.symbols.shape[0]):
         symbol = lengths.symbols[i]
         width = np.uint64(lengths.bits[symbol])
-        value = words[symbol] | (np.uint64(lengths.repeats[i]) << width)
+        value = np.uint64(words[symbol]) | (np.uint64(lengths.repeats[i]) << width)
         output = _add(out, output, value, width + np.uint64(REPEAT_BITS[symbol]))
     return output
 
@@ -224,18 +231,18 @@ def _put_lengths(lengths: Lengths, out: Bytes, output: Output) -> Output:
 @kernel
 def _put_tokens(block: Block, tokens: Words, bits: Ints, out: Bytes, output: Output) -> Output:
     """Write the tokens of a block, and its end."""
-    words, end = _words(bits)
+    words = _words(bits)
     at, held, width = output
     for i in range(block.tokens):
         token = np.uint64(tokens[i])
-        place = token if token <= _LITERAL else _U256 + ((token >> _S15) & _LOW8)
-        held |= (words[place] >> _U6) << width
-        width += words[place] & _LOW6
+        word = np.uint64(words[token if token <= _LITERAL else _U256 + ((token >> _S15) & _LOW8)])
+        held |= (word >> _U6) << width
+        width += word & _LOW6
         if token > _LITERAL:
             symbol = (token >> _S23) & _LOW5
-            place = np.uint64(2 * _COPIES) + symbol
-            held |= (words[place] >> _U6) << width
-            width += words[place] & _LOW6
+            word = np.uint64(words[_DISTANCES + symbol])
+            held |= (word >> _U6) << width
+            width += word & _LOW6
             held |= ((token & _LOW15) + U1 - np.uint64(DISTANCE_BASE[symbol])) << width
             width += np.uint64(DISTANCE_EXTRA[symbol])
         put_word(out, at, held)
@@ -243,30 +250,32 @@ def _put_tokens(block: Block, tokens: Words, bits: Ints, out: Bytes, output: Out
         at += done
         held >>= done << U3
         width &= U7
-    return _add(out, Output(at, held, width), end >> _U6, end & _LOW6)
+    word = np.uint64(words[_END])
+    return _add(out, Output(at, held, width), word >> _U6, word & _LOW6)
 
 
 @kernel
-def _words(bits: Ints) -> tuple[Words, np.uint64]:
+def _words(bits: Ints) -> Ints:
     """Return what is written for every token: the bits, and in the lowest six how many.
 
-    Literals come first, then lengths - 3 with their extra bits, then symbols of distances. Beside
-    them: the end of the block.
+    First literals, then lengths less three with their extra bits, symbols of distances, the end.
     """
-    own = np.empty(LITERALS + DISTANCES, np.uint64)
+    own = np.zeros(LITERALS + DISTANCES, np.int64)
     codes(bits[:LITERALS], own[:LITERALS])
     codes(bits[LITERALS:], own[LITERALS:])
-    words = np.empty(2 * _COPIES + DISTANCES, np.uint64)
+    for symbol in range(own.shape[0]):
+        own[symbol] = (own[symbol] << 6) | bits[symbol]
+    words = np.zeros(2 * _COPIES + DISTANCES + 1, np.int64)
     for i in range(_COPIES):
-        words[i] = (own[i] << _U6) | np.uint64(bits[i])
-        symbol = END + 1 + np.int64(LENGTH_SYMBOL[i])
-        extra = np.uint64(i + SHORTEST - LENGTH_BASE[symbol - END - 1])
-        value = own[symbol] | (extra << np.uint64(bits[symbol]))
-        width = bits[symbol] + LENGTH_EXTRA[symbol - END - 1]
-        words[_COPIES + i] = (value << _U6) | np.uint64(width)
+        words[i] = own[i]
+        symbol = LENGTH_SYMBOL[i] + END + 1
+        extra = i + SHORTEST - LENGTH_BASE[symbol - END - 1]
+        words[_COPIES + i] = own[symbol] + (extra << (bits[symbol] + 6))
+        words[_COPIES + i] += LENGTH_EXTRA[symbol - END - 1]
     for i in range(DISTANCES):
-        words[2 * _COPIES + i] = (own[LITERALS + i] << _U6) | np.uint64(bits[LITERALS + i])
-    return words, (own[END] << _U6) | np.uint64(bits[END])
+        words[2 * _COPIES + i] = own[LITERALS + i]
+    words[2 * _COPIES + DISTANCES] = own[END]
+    return words
 
 
 @kernel

@@ -17,7 +17,7 @@ WINDOW = 32768  # farthest distance of a match
 SHORTEST, LONGEST = 3, 258  # length of a match
 END = 256  # the symbol that ends a block; those of lengths follow
 LITERALS, DISTANCES, LENGTHS = 288, 30, 19  # symbols of the three codes, two never used
-CODE_BITS, LENGTH_CODE_BITS = 15, 7  # the longest codes
+CODE_BITS, LENGTH_CODE_BITS = np.int64(15), np.int64(7)  # the longest words of a code
 REPEAT_BITS = np.array([0] * 16 + [2, 3, 7], np.int64)  # that follow these symbols
 ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
 
@@ -27,7 +27,7 @@ DISTANCE_EXTRA = np.array([0, 0] + [n for n in range(14) for _ in range(2)], np.
 DISTANCE_BASE = 1 + np.append(0, np.cumsum(1 << DISTANCE_EXTRA[:29]))
 
 # Symbols by length - 3; by distance - 1 where below 256, after that by (distance - 1) / 128 + 256.
-LENGTH_SYMBOL = (np.searchsorted(LENGTH_BASE, np.arange(3, 259), side="right") - 1).astype(np.uint8)
+LENGTH_SYMBOL = np.searchsorted(LENGTH_BASE, np.arange(3, 259), side="right") - 1
 _STEPS = np.append(np.arange(256), np.arange(0, WINDOW, 128))
 DISTANCE_SYMBOL = (np.searchsorted(DISTANCE_BASE, _STEPS + 1, side="right") - 1).astype(np.uint8)
 
