@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 JOBS ?= 2
-KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_maps.py
+KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_maps.py \
+	tests/replay/test_packing_hostile.py
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 

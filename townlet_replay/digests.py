@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_replay.npz import MAX_TOTAL_BYTES, looks_like_bomb, npy_header
+from townlet_replay.packing.directory import damaged_packed
 from townlet_replay.sample import ReplaySample, arrays_of
 from townlet_replay.sidecar import SampleMeta
 
@@ -36,16 +37,18 @@ def _digest(array: NDArray[Any]) -> str:
 
 
 def damaged_arrays(data: bytes, meta: SampleMeta) -> list[str]:
-    """Return which arrays of an altered NPZ file are not as they were recorded.
+    """Return which arrays of an altered file are not as they were recorded.
 
     Args:
         data: the content of the file.
         meta: the sidecar.
 
     Returns:
-        Their names. Empty if nothing can be said: the sidecar has no digests of arrays, or not one
-        array is whole, because the file is packed, or no archive any more.
+        Their names. Empty if nothing can be said: not one array is whole, there are no checksums of
+        arrays in it or its sidecar, or what holds them is damaged itself.
     """
+    if meta.mode == "packed" and (packed := damaged_packed(data)):
+        return packed
     expected = {name: sha256 for name, sha256 in meta.digests.items() if name.endswith(_SUFFIX)}
     found: dict[str, str] = {}
     with contextlib.suppress(*_BAD), zipfile.ZipFile(io.BytesIO(data)) as archive:

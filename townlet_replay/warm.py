@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from townlet_env.config.compile import compile_plan
 from townlet_env.config.load import load_scenario
 from townlet_env.policies.batched import COMPILED
@@ -13,6 +15,8 @@ from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.state import CAPACITIES
 from townlet_replay.deflate import deflate
+from townlet_replay.packing import pack, unpack
+from townlet_replay.safe_files import MAX_FILE_BYTES
 
 
 def warm_town(residents: int) -> None:
@@ -53,8 +57,10 @@ def warm_learner() -> None:
 
 
 def warm_files() -> None:
-    """Compile what deflates the files of captures."""
+    """Compile what packs, unpacks and deflates the arrays of captures."""
     deflate(b"", 1)
+    numbers = np.arange(20, dtype=np.float32).reshape(10, 2)
+    unpack(pack({"columns": numbers, "cells": numbers.astype(np.uint8)}), MAX_FILE_BYTES)
 
 
 STEPS: dict[str, Callable[[], None]] = {

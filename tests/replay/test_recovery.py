@@ -13,6 +13,8 @@ from killed import DyingDisk, Killed
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.leftovers import capture_leftovers, final_name
 from townlet_replay.manifest import load_capture
+from townlet_replay.npz_reader import decode_npz
+from townlet_replay.packing import read_directory
 from townlet_replay.recovery import recover_capture
 from townlet_replay.sample import with_meta
 from townlet_replay.sidecar import CaptureMetadata
@@ -135,6 +137,22 @@ def test_damage_is_found_down_to_the_array(capture):
     path.write_bytes(content)
     with pytest.raises(CaptureError, match=r"altered since .* \(damaged: rewards\)$"):
         list(load_capture(capture))
+
+
+def test_damage_is_found_down_to_the_packed_array(tmp_path):
+    writer = CaptureWriter(tmp_path, WriterSettings(mode="packed"))
+    writer.write_episode([life("anna", rows=400)])
+    path = tmp_path / "rollout_sample_anna_000.npz"
+    sound = path.read_bytes()
+    directory, arrays = read_directory(decode_npz(sound, "file")["packed"])
+    at = sound.index(arrays)
+    for name, entry in directory.items():
+        content = bytearray(sound)
+        content[at + entry.stored // 2] ^= 1
+        at += entry.stored
+        path.write_bytes(content)
+        with pytest.raises(CaptureError, match=rf"altered since .* \(damaged: {name}\)$"):
+            list(load_capture(tmp_path))
 
 
 def test_nothing_whole_is_an_error(capture, tmp_path):
