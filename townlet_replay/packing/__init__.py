@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import deflate
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_replay.deflate import deflate_parts
 from townlet_replay.errors import CaptureError
 from townlet_replay.npz import MAX_TOTAL_BYTES, looks_like_bomb
 from townlet_replay.packing import old
@@ -37,7 +39,6 @@ from townlet_replay.packing.tables import Int
 
 Bytes = NDArray[np.uint8]
 
-_LEVEL = 1  # of deflate: a twentieth more bytes than 6, in less than half the time
 _SHORT = 64  # a body of no more bytes is not deflated
 
 
@@ -47,12 +48,35 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> Bytes:
     Args:
         arrays: name -> array of booleans, integers or floats of at most 8 bytes.
     """
+    encoded = [_encode(array) for array in arrays.values()]
     directory: Directory = {}
     parts: list[bytes] = []
-    for name, array in arrays.items():
-        directory[name], stored = _pack_array(array)
+    bodies = _deflate_long([body for body, _ in encoded])
+    for (name, array), (body, apart), deflated in zip(arrays.items(), encoded, bodies, strict=True):
+        stored = deflated + apart
+        directory[name] = PackedArray(
+            dtype=array.dtype.str[1:],
+            shape=array.shape,
+            layout=CELLS if array.itemsize == 1 else COLUMNS,
+            body=len(body),
+            deflated=len(deflated),
+            apart=len(apart),
+            checksum=deflate.crc32(stored),
+        )
         parts.append(stored)
     return np.frombuffer(b"".join([write_directory(directory), *parts]), np.uint8)
+
+
+def _deflate_long(bodies: list[bytes]) -> list[bytes]:
+    """Return the bodies, deflated where that makes them shorter."""
+    long = [k for k, body in enumerate(bodies) if len(body) > _SHORT]
+    starts = list(accumulate((len(bodies[k]) for k in long), initial=0))
+    joined = b"".join([bodies[k] for k in long])
+    found = bodies.copy()
+    for k, part in zip(long, deflate_parts(joined, starts, [1] * len(long)), strict=True):
+        if len(part) < len(bodies[k]):
+            found[k] = bytes(part)
+    return found
 
 
 def unpack(packed: NDArray[Any], file_bytes: int) -> dict[str, NDArray[Any]]:
@@ -97,7 +121,7 @@ def read_directory(packed: NDArray[Any]) -> tuple[Directory, bytes]:
 def _split(packed: NDArray[Any]) -> tuple[Directory, memoryview]:
     if packed.dtype != np.uint8 or packed.ndim != 1:
         raise CaptureError(f"packed arrays are bytes, found {packed.dtype}{list(packed.shape)}")
-    data = np.ascontiguousarray(packed).data
+    data = np.ascontiguousarray(packed).data.toreadonly()
     is_old = data[: len(MAGIC)] != MAGIC
     return old.parse_directory(data) if is_old else parse_directory(data)
 
@@ -117,30 +141,15 @@ def _most_bytes(rows: int, width: int, size: int) -> int:
     return 6 * width + rows * (4 * width + -(-width // BLOCK))
 
 
-def _pack_array(array: NDArray[Any]) -> tuple[PackedArray, bytes]:
-    """Return the entry of an array, and the array packed."""
-    size = array.dtype.itemsize
+def _encode(array: NDArray[Any]) -> tuple[bytes, bytes]:
+    """Return the body of an array, to be deflated, and what is kept apart."""
+    if not array.size:
+        return b"", b""
+    size = array.itemsize
     rows, width = _table(array.shape, size)
-    body, apart = b"", b""
-    if array.size:
-        room = np.empty(_most_bytes(rows, width, size), np.uint8)
-        encode = _encode_cells if size == 1 else _encode_columns
-        body, apart = encode(np.ascontiguousarray(array).reshape(rows, -1), room)
-    deflated = body
-    if len(body) > _SHORT:
-        found = deflate.deflate_compress(body, _LEVEL)
-        deflated = bytes(found) if len(found) < len(body) else body
-    stored = deflated + apart
-    entry = PackedArray(
-        dtype=array.dtype.str[1:],
-        shape=array.shape,
-        layout=CELLS if size == 1 else COLUMNS,
-        body=len(body),
-        deflated=len(deflated),
-        apart=len(apart),
-        checksum=deflate.crc32(stored),
-    )
-    return entry, stored
+    room = np.empty(_most_bytes(rows, width, size), np.uint8)
+    encode = _encode_cells if size == 1 else _encode_columns
+    return encode(np.ascontiguousarray(array).reshape(rows, -1), room)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -197,7 +206,7 @@ def _body(entry: PackedArray, stored: memoryview) -> Bytes:
         raise CaptureError(f"does not hold {entry.body} bytes ({error})") from error
     if len(body) != entry.body:
         raise CaptureError(f"holds {len(body)} bytes, expected {entry.body}")
-    return np.frombuffer(body, np.uint8)
+    return np.frombuffer(memoryview(body).toreadonly(), np.uint8)
 
 
 def _decode_cells(
@@ -210,7 +219,7 @@ def _decode_cells(
             return None
     else:
         cells = np.empty(table, np.uint8)
-        if len(apart) or not decode_cells(_read_only(body), cells):
+        if len(apart) or not decode_cells(body, cells):
             return None
     if dtype.kind == "b" and body[0] != 1 and cells.max() > 1:
         return None
@@ -222,7 +231,6 @@ def _decode_columns(
 ) -> NDArray[Any] | None:
     """Return the table, or ``None`` if it is damaged."""
     numbers = np.empty(table, np.uint32)
-    body, apart = _read_only(body), _read_only(apart)
     at: Int = 0
     apart_at: Int = 0
     for first in range(0, table[1], BLOCK):

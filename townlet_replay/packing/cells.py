@@ -72,9 +72,9 @@ def encode_cells(cells: Bytes, out: Bytes) -> Int:
             found += np.int64(words[g] != _NONE)
         flag = 1 + r * flags
         if depth == WHOLE:
-            at = _put_bytes(octets, differing[:found], flag, out, at)
+            at = _put_bytes(octets, differing, found, flag, out, at)
         else:
-            at = _put_planes(words, differing[:found], depth, flag, out, at)
+            at = _put_planes(words, differing, found, depth, flag, out, at)
     return _put_plain(cells, out) if depth == WHOLE and 8 * at > 5 * rows * width else at
 
 
@@ -92,8 +92,9 @@ def _depth(cells: Bytes) -> Int:
 
 
 @kernel
-def _put_bytes(octets: Bytes, groups: Index, flag: Int, out: Bytes, at: Int) -> Int:
-    for g in groups:
+def _put_bytes(octets: Bytes, differing: Index, found: Int, flag: Int, out: Bytes, at: Int) -> Int:
+    for i in range(found):
+        g = differing[i]
         bits = np.int64(0)
         for k in range(8):
             value = octets[8 * g + k]
@@ -106,9 +107,12 @@ def _put_bytes(octets: Bytes, groups: Index, flag: Int, out: Bytes, at: Int) -> 
 
 
 @kernel
-def _put_planes(words: Words, groups: Index, depth: Int, flag: Int, out: Bytes, at: Int) -> Int:
+def _put_planes(
+    words: Words, differing: Index, found: Int, depth: Int, flag: Int, out: Bytes, at: Int
+) -> Int:
     for plane in range(depth):
-        for g in groups:
+        for i in range(found):
+            g = differing[i]
             bits = (words[g] >> np.uint64(plane)) & _ONES
             value = np.uint8((bits * _GATHER) >> _TOP)
             out[at] = value
@@ -150,9 +154,9 @@ def decode_cells(body: Bytes, cells: Bytes) -> bool:
     if not (1 <= depth <= MAX_BITS or depth == WHOLE) or at > body.shape[0]:
         return False
     octets = np.zeros((width + 7) // 8 * 8, np.uint8)
+    words = octets.view(np.uint64)
     for r in range(rows):
-        flag = 1 + r * flags
-        at = _read_row(body, flag, flags, at, size, depth, octets)
+        at = _read_row(body, 1 + r * flags, flags, at, size, depth, octets, words)
         if at < 0:
             return False
         row = cells[r]
@@ -163,10 +167,16 @@ def decode_cells(body: Bytes, cells: Bytes) -> bool:
 
 @kernel
 def _read_row(
-    body: Bytes, flag: Int, flags: Int, at: Int, size: Int, depth: Int, octets: Bytes
+    body: Bytes,
+    flag: Int,
+    flags: Int,
+    at: Int,
+    size: Int,
+    depth: Int,
+    octets: Bytes,
+    words: Words,
 ) -> Int:
     """Add the differences of a row; return where those of the next begin, or -1."""
-    words = octets.view(np.uint64)
     groups, mask = words.shape[0], _ONES * np.uint64((1 << depth) - 1)
     for b in range(flags):
         bits, place = np.int64(body[flag + b]), 8 * b

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import deflate
 
+from townlet_replay.deflate import deflate as compress
 from townlet_replay.errors import CaptureError
 from townlet_replay.npz import MAX_NDIM
 
@@ -22,7 +23,6 @@ _SIZE = "Q"  # of a dimension
 _DTYPES = ("b1", "i1", "u1", "i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8")
 _LAYOUTS = (CELLS, COLUMNS)
 _MAX_BYTES = 2**20
-_LEVEL = 1  # of deflate
 
 
 class PackedArray(NamedTuple):
@@ -53,7 +53,7 @@ Directory = dict[str, PackedArray]
 def write_directory(directory: Mapping[str, PackedArray]) -> bytes:
     """Return header and directory as they stand before the arrays."""
     text = b"".join(_entry(name, entry) for name, entry in directory.items())
-    stored = deflate.deflate_compress(text, _LEVEL)
+    stored = compress(text, 1)
     return _HEADER.pack(MAGIC, len(stored), len(text), deflate.crc32(stored)) + stored
 
 
