@@ -21,7 +21,13 @@ from typing import BinaryIO, NamedTuple
 
 from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
-from townlet_replay.safe_files import MAX_FILE_BYTES, inside, open_regular, read_bytes
+from townlet_replay.safe_files import (
+    MAX_FILE_BYTES,
+    inside,
+    open_regular,
+    plain_files,
+    read_bytes,
+)
 
 BUNDLE_SUFFIX = ".zip"
 BUNDLE_NAME = re.compile(r"(.+)_bundle_\d{3,}\.zip")  # and the prefix in it
@@ -218,6 +224,17 @@ class CaptureFiles:
         if bundle is None:
             return read_bytes(inside(self.directory, name), max_bytes)
         return bundle.read(name.partition("/")[2], max_bytes)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse names of which there is no file, without reading any.
+
+        Raises:
+            CaptureError: one is missing, outside of the directory, or in a bundle that is damaged.
+        """
+        there = plain_files(self.directory)  # asked once, not file by file
+        for name in names:
+            if name not in there:
+                self.stored(name)
 
     def stored(self, name: str) -> int:
         """Return the bytes that a file takes on disk, without reading it.

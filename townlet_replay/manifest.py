@@ -31,10 +31,10 @@ from townlet_replay.sidecar import (
     CaptureMetadata,
     SampleMeta,
     SampleMetrics,
-    SidecarReader,
     read_document,
     write_document,
 )
+from townlet_replay.sidecar_reader import SidecarReader
 
 MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
@@ -168,10 +168,10 @@ class Capture:
             CaptureError: missing, altered, or another sample than the manifest says.
         """
         entry = self.manifest.samples[index]
-        path = self.directory / entry.meta
+        path = os.path.join(self.directory, entry.meta)
         data = self.files.read(entry.meta, MAX_SIDECAR_BYTES)
         self._check(data, path, entry.meta_sha256)
-        meta = self._sidecars.read(data, str(path))
+        meta = self._sidecars.read(data, path)
         found = (meta.agent_id, meta.episode_id, meta.timesteps)
         if found != (entry.agent_id, entry.episode_id, entry.rows):
             raise CaptureError(
@@ -195,10 +195,10 @@ class Capture:
         """
         entry = self.manifest.samples[index]
         meta = meta or self.meta(index)
-        path = self.directory / entry.sample
+        path = os.path.join(self.directory, entry.sample)
         data = self.files.read(entry.sample)
         self._check(data, path, entry.sha256, meta)
-        return decode_sample(data, meta, str(path), settle)
+        return decode_sample(data, meta, path, settle)
 
     def check_files(self) -> None:
         """Refuse a capture with a missing file, without reading any.
@@ -206,12 +206,11 @@ class Capture:
         Raises:
             CaptureError: names the first file that is missing.
         """
-        for entry in self.manifest.samples:
-            for name in (entry.sample, entry.meta):
-                try:
-                    self.files.stored(name)
-                except CaptureError as error:
-                    raise CaptureError(f"{error}, but {self.path} lists it") from error
+        names = (name for e in self.manifest.samples for name in (e.sample, e.meta))
+        try:
+            self.files.check(names)
+        except CaptureError as error:
+            raise CaptureError(f"{error}, but {self.path} lists it") from error
 
     def damage(self, watch: Watch | None = None) -> tuple[Damage, ...]:
         """Read every file and return those that cannot be, with the reason.
@@ -247,7 +246,7 @@ class Capture:
             )
         return Capture(self.path, self.manifest.model_copy(update={"samples": sound}), damaged)
 
-    def _check(self, data: bytes, path: Path, sha256: str, meta: SampleMeta | None = None) -> None:
+    def _check(self, data: bytes, path: str, sha256: str, meta: SampleMeta | None = None) -> None:
         if sha256_of(data) == sha256:
             return
         arrays = [] if meta is None else damaged_arrays(data, meta)

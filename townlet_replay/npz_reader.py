@@ -40,7 +40,8 @@ _ENTRY_SIGNATURE = b"PK\x01\x02"
 _END = struct.Struct("<4sIHHIIH")  # signature, disks, members here and in all, size, start, comment
 _END_SIGNATURE = b"PK\x05\x06"
 _MAGIC = b"\x93NUMPY"
-_LENGTHS = {b"\x01\x00": struct.Struct("<H"), b"\x02\x00": struct.Struct("<I")}  # by version
+_NPY = struct.Struct("<6sHH")  # how an NPY file begins: magic, version, length of its header,
+_NPY2_LENGTH = struct.Struct("<I")  # which version 2 writes so
 _HEADER = re.compile(
     rb"\{\s*'descr':\s*'([<>|=][biuf]\d)',\s*'fortran_order':\s*(True|False),"
     rb"\s*'shape':\s*\(((?:\d{1,15}\s*,\s*)*(?:\d{1,15})?)\s*\),?\s*\}\s*"
@@ -65,6 +66,7 @@ class _Header(NamedTuple):
     fortran_order: bool
     shape: tuple[int, ...]
     nbytes: int
+    plain: bool  # neither byte order nor order of axes has to change
 
 
 def decode_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
@@ -159,21 +161,21 @@ def _check_members(members: list[_Member], stored: int) -> None:
 
 
 def _read_member(data: bytes, member: _Member) -> NDArray[Any]:
-    name = member.name
     content = _content(data, member)
-    header, start = _split(content, name)
-    if header.nbytes != len(content) - start:
+    header, start = _split(content, member.name)
+    if header.nbytes != member.size - start:
         raise CaptureError(
-            f"member {name!r} declares {header.dtype}{list(header.shape)}, "
-            f"{header.nbytes} bytes, but holds {len(content) - start}"
+            f"member {member.name!r} declares {header.dtype}{list(header.shape)}, "
+            f"{header.nbytes} bytes, but holds {member.size - start}"
         )
     if deflate.crc32(content) != member.checksum:
-        raise CaptureError(f"member {name!r} is damaged: its checksum does not fit")
+        raise CaptureError(f"member {member.name!r} is damaged: its checksum does not fit")
     flat = np.frombuffer(content, header.dtype, offset=start)
     if header.dtype.kind == "b" and flat.size and flat.view(np.uint8).max() > 1:
-        raise CaptureError(f"member {name!r} has booleans that are neither 0 nor 1")
-    if not (header.dtype.isnative and flat.flags.aligned):
-        flat = flat.astype(header.dtype.newbyteorder("="))
+        raise CaptureError(f"member {member.name!r} has booleans that are neither 0 nor 1")
+    if header.plain and flat.flags.aligned:
+        return flat.reshape(header.shape)
+    flat = flat.astype(header.dtype.newbyteorder("="))
     if header.fortran_order:
         return np.asarray(flat.reshape(header.shape[::-1]).transpose(), order="C")
     return flat.reshape(header.shape)
@@ -181,35 +183,38 @@ def _read_member(data: bytes, member: _Member) -> NDArray[Any]:
 
 def _content(data: bytes, member: _Member) -> bytearray:
     """Return the bytes of a member: as many as the directory declares, which has been checked."""
-    name, start = member.name, member.offset
+    name, _, method, _, stored, size, start = member
     if not 0 <= start <= len(data) - _LOCAL.size:
         raise CaptureError(f"member {name!r} lies beyond the file")
     signature, flags, name_length, extra_length = _LOCAL.unpack_from(data, start)
     start += _LOCAL.size
-    found = data[start : start + name_length]
-    if signature != _LOCAL_SIGNATURE or flags & _UNREADABLE or found != name.encode("ascii"):
+    label = data[start : start + name_length]
+    if signature != _LOCAL_SIGNATURE or flags & _UNREADABLE or label != name.encode("ascii"):
         raise CaptureError(f"member {name!r} is not where the directory of the archive says")
     start += name_length + extra_length
-    packed = memoryview(data)[start : start + member.packed]
-    if member.method == zipfile.ZIP_DEFLATED:
-        content = deflate.deflate_decompress(packed, member.size)
+    packed = memoryview(data)[start : start + stored]
+    if method == zipfile.ZIP_DEFLATED:
+        content = deflate.deflate_decompress(packed, size)
     else:
         content = bytearray(packed)
-    if len(packed) != member.packed or len(content) != member.size:
+    if len(packed) != stored or len(content) != size:
         raise CaptureError(f"member {name!r} is longer or shorter than declared")
     return content
 
 
 def _split(content: bytearray, name: str) -> tuple[_Header, int]:
     """Return the header of an NPY file, and where its numbers begin."""
-    start = len(_MAGIC) + 2
-    length = _LENGTHS.get(bytes(content[len(_MAGIC) : start]))
-    if not content.startswith(_MAGIC) or length is None:
+    if len(content) < _NPY.size:
         raise CaptureError(f"member {name!r} does not hold an array")
-    (size,) = length.unpack_from(content, start)
+    magic, version, size = _NPY.unpack_from(content)
+    start = _NPY.size
+    if magic != _MAGIC or version not in (1, 2):
+        raise CaptureError(f"member {name!r} does not hold an array")
+    if version == 2:
+        (size,) = _NPY2_LENGTH.unpack_from(content, start - 2)
+        start += 2
     if size > MAX_HEADER_BYTES:
         raise CaptureError(f"member {name!r} has a header of {size} bytes")
-    start += length.size
     text = bytes(content[start : start + size])
     parse = _known_header if size <= _USUAL_HEADER_BYTES else _parse_header
     return parse(text, name), start + size
@@ -228,7 +233,8 @@ def _parse_header(text: bytes, name: str) -> _Header:
         dtype = np.dtype(match[1].decode())
     except TypeError as error:
         raise CaptureError(f"member {name!r} has the unknown dtype {match[1]!r}") from error
-    return _Header(dtype, match[2] == b"True", shape, math.prod(shape) * dtype.itemsize)
+    fortran_order, nbytes = match[2] == b"True", math.prod(shape) * dtype.itemsize
+    return _Header(dtype, fortran_order, shape, nbytes, dtype.isnative and not fortran_order)
 
 
 _known_header = lru_cache(maxsize=1024)(_parse_header)  # most samples have headers of others

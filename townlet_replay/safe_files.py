@@ -71,6 +71,20 @@ def inside(root: Path, name: str) -> Path:
     return root.joinpath(name)
 
 
+def plain_files(directory: Path) -> set[str]:
+    """Return the names of the regular files in a directory that :func:`inside` lets pass.
+
+    Raises:
+        CaptureError: the directory cannot be read.
+    """
+    try:
+        with os.scandir(directory) as found:
+            names = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+    except OSError as error:
+        raise CaptureError(f"{directory}: cannot be read ({error.strerror})") from error
+    return {name for name in names if _PATH_PART.fullmatch(name)}
+
+
 def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the content of a regular file of at most ``max_bytes``.
 

@@ -19,13 +19,9 @@ SCHEMA_VERSION = "1.2"  # that is written
 READABLE_VERSIONS = ("1.0", "1.1", SCHEMA_VERSION)
 
 # The last line of a document: SHA-256 of everything before it, so that a flipped bit is seen.
-_SEAL = re.compile(rb',\n"sha256": "([0-9a-f]{64})"\n}\n\Z')
+_SEAL = re.compile(rb',\n"sha256": "([0-9a-f]{64})"\n}\n')
+_SEAL_BYTES = 81
 _END = b"\n}\n"
-
-# The lines of a sidecar that say the same in most of a capture.
-_NAMES = {"feature_names", "map_channels", "reward_components", "action_lookup"}
-_FIRST_NAMES, _AFTER_NAMES = b'\n"feature_names": ', b'\n"action_dim": '
-_MOST_KNOWN, _MOST_BYTES = 64, 2**16  # of their different versions, and of one
 
 _ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
 
@@ -166,9 +162,13 @@ def write_document(document: BaseModel) -> bytes:
     return body + b',\n"sha256": "' + sha256_of(body).encode("ascii") + b'"' + _END
 
 
-def _unsealed(data: bytes, where: str) -> bytes:
-    """Return a document without its seal; one without any is as good as it is."""
-    found = _SEAL.search(data)
+def unsealed(data: bytes, where: str) -> bytes:
+    """Return a document without its seal; one without any is as good as it is.
+
+    Raises:
+        CaptureError: the seal is not of this document.
+    """
+    found = _SEAL.fullmatch(data, max(0, len(data) - _SEAL_BYTES))
     if found is None:
         return data
     body = data[: found.start()]
@@ -196,88 +196,13 @@ def read_document(
     """
     if len(data) > MAX_JSON_BYTES:
         raise CaptureError(f"{where}: JSON of more than {MAX_JSON_BYTES} bytes")
-    data = _unsealed(data, where)
+    data = unsealed(data, where)
     value = check_json(data, where)
     check_schema_version(value, where, versions)
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
         raise CaptureError(f"{where}: {first_problem(error)}") from error
-
-
-class SidecarReader:
-    """Reads the sidecars of a capture; the names that many of them hold are kept once, and shared.
-
-    What is read and what is refused is the same as with :func:`read_document`.
-    """
-
-    def __init__(self) -> None:
-        """Begin without any names."""
-        self._known: dict[bytes, dict[str, object]] = {}  # lines of a sidecar -> what they say
-
-    def read(self, data: bytes, where: str) -> SampleMeta:
-        """Return a sidecar.
-
-        Args:
-            data: the content of the file.
-            where: the file, for the message.
-
-        Raises:
-            CaptureError: as :func:`read_document`.
-        """
-        lines = _lines_of_names(data)
-        known = None if lines is None else self._known.get(data[lines])
-        if lines is not None and known is not None:
-            meta = _read_without(data, lines, known)
-            if meta is not None:
-                return meta
-        meta = read_document(SampleMeta, data, where)
-        if lines is not None and len(self._known) < _MOST_KNOWN:
-            said = _said_alone(data[lines], meta)
-            if said is not None:
-                self._known[data[lines]] = said
-        return meta
-
-
-def _lines_of_names(data: bytes) -> slice | None:
-    """Return where the names are, in a sidecar laid out as :func:`write_document` does it.
-
-    No text of JSON goes over the end of a line. So whole lines, with no bracket before them but the
-    first, are members of the document itself.
-    """
-    start, end = data.find(_FIRST_NAMES) + 1, data.find(_AFTER_NAMES) + 1
-    if not 0 < start < end <= start + _MOST_BYTES or not data.startswith(b"{\n"):
-        return None
-    before = data[1:start]
-    plain = not any(bracket in before for bracket in (b"{", b"}", b"[", b"]"))
-    return slice(start, end) if plain else None
-
-
-def _said_alone(lines: bytes, meta: SampleMeta) -> dict[str, object] | None:
-    """Return what lines of a sound sidecar say, if they are whole members that can be shared."""
-    if not lines.endswith(b",\n"):
-        return None
-    try:
-        alone = check_json(b"{" + lines[:-2] + b"}", "")
-    except CaptureError:
-        return None
-    if not isinstance(alone, dict) or not alone.keys() <= _NAMES:
-        return None
-    return {name: getattr(meta, name) for name in alone}
-
-
-def _read_without(data: bytes, lines: slice, known: dict[str, object]) -> SampleMeta | None:
-    """Return a sidecar of which some lines have been read before; ``None`` if it is not sound."""
-    try:
-        sealed = _unsealed(data, "")
-        rest = sealed[: lines.start] + sealed[lines.stop :]
-        value = check_json(rest, "")
-        check_schema_version(value, "")
-        if not isinstance(value, dict) or value.keys() & known.keys():
-            return None
-        return SampleMeta.model_validate_json(rest).model_copy(update=known)
-    except (CaptureError, ValidationError):
-        return None
 
 
 def check_schema_version(

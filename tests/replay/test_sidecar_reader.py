@@ -1,13 +1,17 @@
 """Names that are read once for many sidecars are those of each of them, and hide nothing bad."""
 
 import json
+import re
 
 import pytest
 from capture_toys import life
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import check_json, to_json
-from townlet_replay.sidecar import SampleMeta, SidecarReader, read_document, write_document
+from townlet_replay.sidecar import SampleMeta, read_document, write_document
+from townlet_replay.sidecar_reader import SidecarReader
 
 
 @pytest.fixture
@@ -64,6 +68,24 @@ BAD = {
     "a seal that does not fit": write_document(life("anna").meta).replace(b'"anna"', b'"eve"'),
     "names inside of something else": text().replace(b'"agent_id"', b'"tags": [{\n"agent_id"'),
     "names at the wrong place": b"[\n" + text()[2:],
+    "a key twice in metrics": text().replace(b'"reward_sum":', b'"late_shifts": 2, "late_shifts":'),
+    "a key twice, spaced": text().replace(b'"timesteps": 5', b'"timesteps" : 5,\n"timesteps": 5'),
+    "a name twice in a table": text().replace(
+        b'"digests": {', b'"digests": {"npz": "", "npz": "",'
+    ),
+    "an action counted twice": text().replace(
+        b'"action_counts": {', b'"action_counts": {"a": 1, "a": 1, '
+    ),
+    "20 digits": text().replace(b'"seed": null', b'"seed": 12345678901234567890'),
+    "19 digits too many": text().replace(b'"seed": null', b'"seed": 9223372036854775808'),
+    "19 digits below": text().replace(b'"seed": null', b'"seed": -9223372036854775809'),
+    "a sum of 20 digits": re.sub(rb'"reward_sum": [^,]+', b'"reward_sum": 1' + b"0" * 19, text()),
+    "a key twice, once in escapes": text().replace(
+        b'"seed": null', b'"seed": null, "se\\u0065d": null'
+    ),
+    "infinite": text().replace(b'"rivalry_max_max": ', b'"rivalry_max_max": 1e999, "x":'),
+    "not UTF-8": text().replace(b'"anna"', b'"ann\xff"'),
+    "a number with a zero before": text().replace(b'"seed": null', b'"seed": 07'),
 }
 
 
@@ -96,3 +118,37 @@ def test_nesting_is_counted_over_any_distance():
     assert check_json(json.dumps(document).encode(), "x") == document
     with pytest.raises(CaptureError, match="nested deeper than 64"):
         check_json(json.dumps({"flat": flat, "deep": [[deep]]}).encode(), "x")
+
+
+def outcome(read, data):
+    try:
+        return read(data, "x.json")
+    except CaptureError as error:
+        return str(error)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.data())
+def test_no_change_of_a_few_bytes_is_read_otherwise(data):
+    """Of any kind: bytes replaced, and parts of the document left out, doubled or moved."""
+    lines = SidecarReader()
+    lines.read(write_document(life("zoe").meta), "zoe.json")
+    good = text()
+    start = data.draw(st.integers(0, len(good)))
+    end = data.draw(st.integers(start, min(len(good), start + 60)))
+    other = data.draw(st.integers(0, len(good)))
+    piece = data.draw(
+        st.sampled_from([b"", good[start:end] * 2, good[other : other + end - start], b'"a": 1,'])
+        | st.binary(max_size=3)
+        | st.sampled_from([b'"', b"\\", b"{", b"}", b"]", b" ", b"1" * 19, b"null", b",", b":"])
+    )
+    bad = good[:start] + piece + good[end:]
+    expected = outcome(lambda content, where: read_document(SampleMeta, content, where), bad)
+    assert outcome(lines.read, bad) == expected
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, -(2**63), 10**18, 0])
+def test_numbers_of_64_bits_are_read(reader, seed):
+    origin = life().meta.capture_metadata.model_copy(update={"seed": seed})
+    data = text(capture_metadata=origin)
+    assert reader.read(data, "x.json").capture_metadata.seed == seed
