@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from townlet_env.jit import kernel_digest
 from townlet_env.sim.plan import resident_name
 from townlet_env.views.vector import TownletVectorEnv
-from townlet_replay.background import BackgroundWriter
+from townlet_replay.background import BackgroundWriter, EpisodeWriter
 from townlet_replay.batch_rows import Arrays, LaneColumns, Life, Row
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import TownEvent
@@ -47,6 +47,16 @@ class RecordBatch:
                 seen, *_, infos = recorder.step(acts.actions)
     """
 
+    def __new__(cls, *arguments: Any, **settings: Any) -> Self:
+        """Return an object of the class that records mode ``actions``, if it is that."""
+        kind: Any = cls
+        if cls is RecordBatch and settings.get("mode") == "actions":
+            from townlet_replay.batch_actions import BatchActionRecorder
+
+            kind = BatchActionRecorder
+        made: Self = super().__new__(kind)
+        return made
+
     def __init__(
         self,
         towns: TownletVectorEnv,
@@ -73,16 +83,13 @@ class RecordBatch:
                 f"{towns.autoreset_mode.name}; build the towns with that one"
             )
         self.settings = read_settings(settings)
-        if self.settings.mode == "actions":
-            raise CaptureError(
-                "a batch is recorded in mode full or packed; RecordReplay over one town keeps "
-                "actions"
-            )
         self.towns = towns
         self.critic = critic
-        self._metadata = _metadata(towns, self.settings.metadata)
+        self._metadata = metadata_of_batch(towns, self.settings.metadata)
         self._common = _common_meta(towns, self.settings.tags)
-        self.writer = CaptureWriter(out, self.settings.writer_settings(self._metadata, bundle=True))
+        self.writer: EpisodeWriter = CaptureWriter(
+            out, self.settings.writer_settings(self._metadata, bundle=True)
+        )
         self._thread = BackgroundWriter(self.writer)
         lanes = towns.num_envs
         self._columns = LaneColumns(lanes, towns.config.ticks)
@@ -346,7 +353,7 @@ def _common_meta(towns: TownletVectorEnv, tags: tuple[str, ...]) -> SampleMeta:
     )
 
 
-def _metadata(towns: TownletVectorEnv, stated: CaptureMetadata) -> CaptureMetadata:
+def metadata_of_batch(towns: TownletVectorEnv, stated: CaptureMetadata) -> CaptureMetadata:
     """Return ``stated`` with what it leaves open filled in from the towns."""
     config = towns.config
     found: dict[str, Any] = {

@@ -12,12 +12,7 @@ import numpy as np
 from townlet_env.config.load import list_scenarios, load_scenario
 from townlet_env.config.schema import TownConfig
 from townlet_env.jit import kernel_digest
-from townlet_env.views.spaces import (
-    OBSERVATION_VARIANTS,
-    MaskMode,
-    ObservationVariant,
-    map_channels,
-)
+from townlet_env.views.spaces import MaskMode
 from townlet_replay.action_block import (
     ARRAY_DIGEST_BYTES,
     ActionsOf,
@@ -33,7 +28,7 @@ from townlet_replay.reliving.episodes import known_of
 from townlet_replay.rerun import Script
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import CaptureMetadata
-from townlet_replay.town_setup import TownSetup
+from townlet_replay.town_setup import TownSetup, variant_of
 
 
 @dataclass(frozen=True)
@@ -273,13 +268,9 @@ def _captured_setup(capture: Capture, config: TownConfig | None) -> TownSetup:
             f"digest {origin.config_digest}, here {config.digest()}); give its file with --config"
         )
     first = capture.sample(0)
-    variant = _variant_of(first.meta.map_channels or (), capture.path)
+    try:
+        variant = variant_of(first.meta.map_channels or ())
+    except CaptureError as error:
+        raise CaptureError(f"{capture.path}: {error}") from error
     mask: MaskMode = "none" if first.action_mask is None else "obs"
     return TownSetup(config, variant, mask, "reward_components" in first.extras)
-
-
-def _variant_of(channels: tuple[str, ...], path: Path) -> ObservationVariant:
-    for variant in OBSERVATION_VARIANTS:
-        if map_channels(variant) == channels:
-            return variant
-    raise CaptureError(f"{path}: the map channels {channels} are none of this version")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from townlet_env.config.schema import TownConfig
-from townlet_env.views.spaces import MaskMode, ObservationVariant, map_channels
+from townlet_env.views.spaces import (
+    OBSERVATION_VARIANTS,
+    MaskMode,
+    ObservationVariant,
+    map_channels,
+)
+from townlet_replay.errors import CaptureError
 
 if TYPE_CHECKING:
     from townlet_env.views.parallel import TownletParallelEnv
@@ -36,3 +42,15 @@ class TownSetup(NamedTuple):
         return TownletParallelEnv(
             self.config, observation=self.observation, mask=self.mask, details=self.details
         )
+
+
+def variant_of(channels: tuple[str, ...]) -> ObservationVariant:
+    """Return the observation variant whose maps have these channels.
+
+    Raises:
+        CaptureError: none has.
+    """
+    for variant in OBSERVATION_VARIANTS:
+        if map_channels(variant) == channels:
+            return variant
+    raise CaptureError(f"the map channels {channels} are none of this version")

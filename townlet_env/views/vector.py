@@ -94,6 +94,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
     Attributes:
         num_envs: S, the number of slots.
         num_worlds: W.
+        details: Whether the infos hold reward components, events and ticks.
         learners: Residents of a world that learn, in slot order.
         config: The checked scenario.
         plan: The compiled scenario.
@@ -179,7 +180,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._mask_mode = mask
-        self._details = details
+        self.details = details
         self._copy = copy
         self._live = False
 
@@ -306,7 +307,7 @@ class TownletVectorEnv(VectorEnv[Arrays, npt.NDArray[Any], npt.NDArray[Any]]):
         facts: Infos = {"illegal_action": illegal.astype(np.int64), "active": active.copy()}
         if self._mask_mode == "info":
             facts["action_mask"] = self.action_masks()
-        if self._details:
+        if self.details:
             batch = self.lanes.batch
             facts["tick"] = np.repeat(batch.worlds["tick"].astype(np.int64), len(self.learners))
             facts["reward_components"] = self.lanes.by_lane(batch.components)
