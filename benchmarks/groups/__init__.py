@@ -6,6 +6,7 @@ GROUPS = {
     "scripted": "scripted residents, at once and one by one",
     "recording": "what recording costs",
     "loading": "reading rows in several formats",
+    "packing": "arrays packed and unpacked in memory",
     "learners": "native PPO against Stable-Baselines3",
     "scaling": "worlds, residents and maps",
     "neighbour": "two cores, and a busy neighbour",
