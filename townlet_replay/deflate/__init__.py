@@ -20,9 +20,10 @@ _Raw = bytes | bytearray | memoryview
 def deflate(data: _Raw, stride: int) -> bytes:
     """Return ``data`` as one raw DEFLATE stream, as ``zlib.compressobj(wbits=-15)`` would.
 
-    Made for arrays: four to six times as fast as zlib's level 3 where a row is much like the one
-    before it, with fewer bytes; about as many bytes as level 1 in text. Levels 6 and 9 take fewer
-    bytes and many times the time. The same bytes and stride give the same stream everywhere.
+    Made for arrays. Where a row is much like the one before, as in captures, it is three times as
+    fast as zlib's level 3 and takes 5 to 8 % less; level 9 takes 10 to 14 % less than it, in fifty
+    times the time. Noise takes a sixth of zlib's time; text two thirds of that of level 1, and a
+    fifth more bytes. The same bytes and stride give the same stream everywhere.
 
     Args:
         data: anything; empty too.

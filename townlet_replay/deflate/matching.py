@@ -3,11 +3,18 @@
 A token is a number. A literal is its byte; a copy is ``COPY | symbol of the distance << 23 |
 (length - 3) << 15 | distance - 1``.
 
-The bytes are those of an array with rows of ``stride`` bytes. What stood in the same place of the
-row before is tried first; then the distance that served last, and the place where the same eight
-bytes began last. If nothing of three bytes is found, one looks where the rows agree again: up to
-two bytes before that stay literals, otherwise the place where the same four bytes began is tried.
-The best is taken at once.
+The bytes are those of an array with rows of ``stride`` bytes, and its numbers mostly have four. The
+longest of these is taken at once, a nearer one rather than one hardly longer:
+
+- what stood in the same place of the row before;
+- what the last distance leads to that was another;
+- the place where the same eight bytes began last;
+- the place where a row parted from the one before as this one is going to.
+
+If nothing of three bytes is found, one looks where the row agrees with the one before again. Up to
+two bytes before that stay literals; otherwise the place where the same four bytes began last is
+tried. What is not found stays literal to the end of its four bytes at most, and further where
+nothing has been found for long.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ from townlet_replay.deflate.tables import (
     U1,
     U2,
     U3,
+    U4,
     U8,
     Bytes,
     Ints,
@@ -42,10 +50,11 @@ PLACES = (1 << LONG_BITS) + (1 << SHORT_BITS)
 
 _MOST = np.uint64(MOST_TOKENS)
 _AT_ONCE = np.uint64(258 * 64)  # bytes that one search goes on for
+_PAST = np.uint64(5)  # bytes that are looked at beyond the place where rows part
 _TAIL = np.uint64(16)  # bytes at the end, where only the row before is looked at
 _ENOUGH = np.uint64(512)  # bytes like the row before, after which nothing better is looked for
 _FEW = np.uint64(2)
-_MISSES = np.uint64(32)  # literals in a row for each further byte that is then skipped
+_MISSES = np.uint64(32)  # literals in a row, for each further number that then is not looked up
 _LONGEST, _WINDOW = np.uint64(258), np.uint64(32768)
 _LENGTHS, _DISTANCES = np.uint64(END + 1), np.uint64(LITERALS)  # where these symbols are counted
 _COST, _LAST_COST = np.uint64(30), np.uint64(6)  # of a copy, in eighths of a byte; of a repetition
@@ -90,38 +99,40 @@ def tokenise(data: Bytes, rows: Rows, at: np.uint64, work: Work) -> tuple[np.uin
     start, end, stride = rows
     count, misses, last = U0, U0, stride
     while at + _TAIL <= end and count < _MOST:
-        here, stop, alone = word(data, at), min(end, at + _AT_ONCE), U8
+        here, stop = word(data, at), min(end, at + _AT_ONCE)
         apart = here ^ word(data, at - stride) if at >= start + stride else _ALL
         length = _agree(data, at, stride, apart, stop) if apart & _LOW3 == U0 else U0
-        distance = stride
+        distance, alone = stride, U0
         if length < _ENOUGH:
             gain = length * U8 + _COST
-            repeats = last != stride and at >= start + last
-            other = here ^ word(data, at - last) if repeats else _ALL
-            if other & _LOW3 == U0:
-                found = _agree(data, at, last, other, stop)
+            far = last if last != stride and at >= start + last else U0
+            other = here ^ word(data, at - far)
+            if other & _LOW3 == U0 and far != U0:
+                found = _agree(data, at, far, other, stop)
                 better = found * U8 + _COST - _LAST_COST
                 length, distance, gain = (
-                    (found, last, better) if better > gain else (length, distance, gain)
+                    (found, far, better) if better > gain else (length, distance, gain)
                 )
-            place = (here * _MIX) >> _LONG_SHIFT
-            far = _distance(np.uint64(work.places[place]), start, at)
-            work.places[place] = at
+            far = _long_place(data, at, start, work.places)
             if word(data, at - far) == here and far != U0:
                 found = _agree(data, at, far, U0, stop)
                 better = found * U8 + _COST - distance_symbol(far)
+                length, distance, gain = (
+                    (found, far, better) if better > gain else (length, distance, gain)
+                )
+            if length > U3:
+                # Where the rows part: what began there like this before, and is it like all of it?
+                parting = min(at + length, end - _PAST) - U3
+                far = _long_place(data, parting, start + (parting - at), work.places)
+                found = _alike(data, at, far, here, stop)
+                better = found * U8 + _COST - distance_symbol(max(far, U1))
                 length, distance = (found, far) if better > gain else (length, distance)
-            if length < U3:
-                alone = _bytes_apart(apart)
-                if alone > _FEW:
-                    place = _SHORT_PLACES + (((here << _S32) * _MIX) >> _SHORT_SHIFT)
-                    far = _distance(np.uint64(work.places[place]), start, at)
-                    work.places[place] = at
-                    other = here ^ word(data, at - far)
-                    if other & _LOW4 == U0 and far != U0:
-                        found = _agree(data, at, far, other, stop)
-                        pays = min(found, alone) * U8 >= distance_symbol(far)
-                        length, distance = (found, far) if pays else (U0, stride)
+            alone = _bytes_apart(apart) if length < U3 else U0
+            if alone > _FEW:
+                far = _short_place(here, start, at, work.places)
+                found = _alike(data, at, far, here, stop)
+                pays = found > U3 and min(found, alone) * U8 >= distance_symbol(max(far, U1))
+                length, distance = (found, far) if pays else (U0, stride)
         if length >= U3:
             count = _put_copy(length, distance, count, work.tokens, work.counts)
             at += length
@@ -130,19 +141,58 @@ def tokenise(data: Bytes, rows: Rows, at: np.uint64, work: Work) -> tuple[np.uin
             misses = U0
             last = last if distance == stride else distance
         else:
-            run = alone if alone <= _FEW else min(alone, U1 + misses // _MISSES)
+            number = U4 - ((at - start) & U3)  # what is left of it
+            run = min(alone, number + ((misses // _MISSES) << U2))
             count = _put_literals(data, at, run, count, work.tokens, work.counts)
             at += run
             misses += run
-    while at < end and at + _TAIL > end:
-        length = _agree_further(data, at, stride, end) if at >= start + stride else U0
-        count = (
-            _put_copy(length, stride, count, work.tokens, work.counts)
-            if length >= U3
-            else _put_literals(data, at, U1, count, work.tokens, work.counts)
-        )
-        at += length if length >= U3 else U1
+    if at + _TAIL > end:
+        return end, _finish(data, rows, at, count, work)
     return at, count
+
+
+@kernel
+def _finish(data: Bytes, rows: Rows, at: np.uint64, count: np.uint64, work: Work) -> np.uint64:
+    """Write the last bytes, looking at the row before only; return the number of all tokens."""
+    while at < rows.end:
+        near = at >= rows.start + rows.stride
+        length = _agree_further(data, at, rows.stride, rows.end) if near else U0
+        if length >= U3:
+            count = _put_copy(length, rows.stride, count, work.tokens, work.counts)
+            at += length
+        else:
+            count = _put_literals(data, at, U1, count, work.tokens, work.counts)
+            at += U1
+    return count
+
+
+@kernel
+def _long_place(data: Bytes, at: np.uint64, start: np.uint64, places: Words) -> np.uint64:
+    """Return the distance to where the same eight bytes began last, or 0."""
+    slot = (word(data, at) * _MIX) >> _LONG_SHIFT
+    far = _distance(np.uint64(places[slot]), start, at)
+    places[slot] = at
+    return far
+
+
+@kernel
+def _short_place(here: np.uint64, start: np.uint64, at: np.uint64, places: Words) -> np.uint64:
+    """Return the distance to where the same four bytes began last, or 0."""
+    slot = _SHORT_PLACES + (((here << _S32) * _MIX) >> _SHORT_SHIFT)
+    far = _distance(np.uint64(places[slot]), start, at)
+    places[slot] = at
+    return far
+
+
+@kernel
+def _alike(
+    data: Bytes, at: np.uint64, far: np.uint64, here: np.uint64, stop: np.uint64
+) -> np.uint64:
+    """Return how many bytes are like those ``far`` before; 0 if less than three, or far is 0."""
+    apart = here ^ word(data, at - far)
+    if far == U0 or apart & _LOW3 != U0:
+        return U0
+    return _agree(data, at, far, apart, stop)
 
 
 @kernel
