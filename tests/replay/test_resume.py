@@ -36,6 +36,11 @@ CASES = {
     "autograd": {"scenario": KITCHEN, "live": LIVE, "compute": {"mode": "autograd"}},
     "strict_sb3": {"scenario": KITCHEN, "live": LIVE, "compute": {"mode": "strict_sb3"}},
     "newcomers": {"scenario": "newcomer_arrival", "live": LIVE},
+    "recurrent": {
+        "scenario": "newcomer_arrival",
+        "live": LIVE,
+        "network": TINY.model_dump() | {"recurrent": "lstm", "recurrent_width": 8},
+    },
     "replay": {"mode": "replay", "epochs": 4, "replay": {"batch_size": 2}, "objective": "ppo"},
     "rollout": {"mode": "rollout", "rollout": {"cycles": 4, "ticks": 40}},
     "mixed": {"mode": "mixed", "rollout": {"cycles": 4, "ticks": 40}, "bc": {"epochs": 2}},

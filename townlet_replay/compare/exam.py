@@ -196,7 +196,7 @@ def all_log_probs(network: TownletNetwork, lesson: Rollout) -> npt.NDArray[np.fl
     """
     batch = to_batch(network, lesson)
     parts = []
-    for rows in row_chunks(len(lesson.actions)):
+    for rows in row_chunks(len(lesson.actions), batch.segments):
         part = batch.rows(rows)
         parts.append(masked_log_probs(network(part.observations)[0], part.mask).cpu().numpy())
     found: npt.NDArray[np.float32] = np.concatenate(parts)

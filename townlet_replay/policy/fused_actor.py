@@ -36,11 +36,13 @@ class FusedActor:
 
     Attributes:
         ticks: Calls so far.
+        memory: None: networks that remember are not fused.
     """
 
     def __init__(self, fused: FusedNetwork, seed: int) -> None:
         self.fused = fused
         self.ticks = 0
+        self.memory: NDArray[np.float32] | None = None
         self._key = np.uint64(episode_seed(seed, _DRAWS))
         self._everything: Masks = np.zeros((0, 0), np.int8)
         self._room: tuple[Workspace, CellLists] | None = None

@@ -134,6 +134,8 @@ def refusal(network: TownletNetwork) -> str | None:
     """Say why a network is none of those that can be fused; None if it can."""
     if network.config.encoder != "linear":
         return f"its map encoder is {network.config.encoder!r}, not 'linear'"
+    if network.core is not None:
+        return "it has a recurrent core"
     if network.device.type != "cpu":
         return f"it is on device {str(network.device)!r}, not on the CPU"
     shape = network.spec.map_shape

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from townlet_replay.errors import TrainingError
+from townlet_replay.policy.recurrent import BEGINNING, SEGMENT, STATE, LifeCore
 from townlet_replay.sample import ReplaySample
 
 Observations = Mapping[str, NDArray[Any]]
@@ -48,6 +49,10 @@ class NetworkConfig(BaseModel):
     features_width: Width = Field(64, description="units the features are encoded into")
     trunk_widths: tuple[Width, ...] = Field((64,), max_length=8, description="joint hidden layers")
     activation: Literal["tanh", "relu"] = "tanh"
+    recurrent: Literal["lstm"] | None = Field(
+        None, description="what remembers between trunk and heads; none: nothing does"
+    )
+    recurrent_width: Width = Field(64, description="units that are remembered")
 
 
 class ObservationSpec(BaseModel):
@@ -229,6 +234,10 @@ class TownletNetwork(nn.Module):
                 layers += [nn.Linear(joint, width), activation()]
                 joint = width
             self.trunk = nn.Sequential(*layers)
+            self.core: LifeCore | None = None
+            if config.recurrent is not None:
+                self._beginning = _beginning_of(spec)
+                self.core, joint = LifeCore(joint, config.recurrent_width), config.recurrent_width
             self.action_head = nn.Linear(joint, spec.action_dim)
             self.value_head = nn.Linear(joint, 1)
         if seed is not None:
@@ -247,6 +256,12 @@ class TownletNetwork(nn.Module):
                 nn.init.orthogonal_(module.weight, gain, generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LSTM):  # Huang et al. 2022, details of the LSTM
+                for name, parameter in module.named_parameters():
+                    if name.startswith("bias"):
+                        nn.init.zeros_(parameter)
+                    else:
+                        nn.init.orthogonal_(parameter, 1.0, generator=generator)
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Return the trunk's output ``(N, width)`` that both heads read."""
@@ -261,12 +276,43 @@ class TownletNetwork(nn.Module):
         """Return unmasked logits ``(N, A)`` and values ``(N,)`` of a batch.
 
         Args:
-            observations: ``map`` (N, C, H, W) of any dtype and ``features`` (N, F), as in the spec.
+            observations: ``map`` (N, C, H, W) of any dtype and ``features`` (N, F), as in the
+                spec; with a recurrent core also what :class:`LifeCore` is told.
         """
-        hidden = self.encode(observations)
+        logits, values, _ = self.advance(observations)
+        return logits, values
+
+    def advance(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return logits and values, and the states after the last row of every part of a life.
+
+        None stands for the states of a network that remembers nothing.
+        """
+        hidden, state = self.encode(observations), None
+        if self.core is not None:
+            features = observations[self.spec.features_key].flatten(1)
+            thread = self.core.thread_of(observations, features[:, self._beginning] > 0.5)
+            hidden, state = self.core(hidden, thread)
         logits: Tensor = self.action_head(hidden)
         values: Tensor = self.value_head(hidden)
-        return logits, values.flatten()
+        return logits, values.flatten(), state
+
+    @property
+    def state_width(self) -> int:
+        """Numbers that a life is remembered by; 0 if nothing is remembered."""
+        return 0 if self.core is None else 2 * self.core.width
+
+    def tensors(self, observations: Observations) -> dict[str, Tensor]:
+        """Copy what the network uses of a batch to its device; see ``ObservationSpec.tensors``.
+
+        Raises:
+            TrainingError: The observations do not fit.
+        """
+        found = self.spec.tensors(observations, self.device)
+        if self.core is not None:
+            for key in (SEGMENT, STATE):
+                if key in observations:
+                    found[key] = torch.tensor(observations[key], device=self.device)
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -296,6 +342,17 @@ def _map_encoder(
         channels, height, width = second, (height + 1) // 2, (width + 1) // 2
     layers += [nn.Flatten(), nn.Linear(channels * height * width, config.map_width), activation()]
     return nn.Sequential(*layers)
+
+
+def _beginning_of(spec: ObservationSpec) -> int:
+    """Return the column that tells when a life begins."""
+    names = spec.feature_names or ()
+    if BEGINNING not in names or len(names) != spec.features_dim:
+        raise TrainingError(
+            f"network.recurrent: expected the feature {BEGINNING!r}, which tells when a life "
+            "begins, found none in this observation; leave network.recurrent out"
+        )
+    return names.index(BEGINNING)
 
 
 def _numbered(names: tuple[str, ...] | None) -> dict[int, str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from townlet_replay.errors import TrainingError
 from townlet_replay.policy.masked import ILLEGAL_LOGIT, draw_actions, masked_log_probs
 from townlet_replay.policy.network import Observations, TownletNetwork
+from townlet_replay.policy.recurrent import SEGMENT, STATE
 from townlet_replay.sample import ReplaySample
 
 _ROWS_AT_ONCE = 4096  # rows judged in one pass; bounds memory, not results
@@ -45,12 +46,19 @@ class PolicyRuntime:
 
     Residents are batched in sorted order, so that nothing depends on the order of a dict.
 
+    What a network with a recurrent core remembers is kept by resident in :meth:`act`, by row in
+    :meth:`act_batch`, and begins anew where an observation says that a life does.
+
     Args:
         network: read, never trained here; later changes of its weights take effect.
         seed: seeds the sampling.
         greedy: take the most probable action (the first of equals) instead of sampling.
         temperature: divides the logits before sampling; what is recorded is the distribution that
             was sampled from.
+
+    Attributes:
+        memory: ``(B, 2 H)`` what the rows of the last ``act_batch`` are remembered by now; None
+            before the first, and of a network without a recurrent core.
 
     Raises:
         TrainingError: the temperature is not a positive number.
@@ -69,7 +77,9 @@ class PolicyRuntime:
         self.network = network
         self.greedy = greedy
         self.temperature = temperature
+        self.memory: NDArray[np.float32] | None = None
         self._rng = np.random.default_rng(seed)
+        self._lives: dict[str, NDArray[np.float32]] = {}
 
     @property
     def digest(self) -> str:
@@ -94,7 +104,7 @@ class PolicyRuntime:
         Raises:
             TrainingError: observations or mask do not fit the network, or a row allows nothing.
         """
-        logits, values = self._forward(observations)
+        logits, values, self.memory = self._advance(self._remembered(observations))
         allowed = self._checked_mask(mask, len(logits))
         if not self.greedy and self.temperature != 1.0:
             logits = logits / self.temperature
@@ -130,7 +140,10 @@ class PolicyRuntime:
         mask = stacked.get("action_mask")
         if masks is not None:
             mask = np.stack([masks[resident] for resident in residents])
+        self.memory = self._memory_of(residents)
         acts = self.act_batch(stacked, mask)
+        if self.memory is not None:
+            self._lives.update(zip(residents, self.memory, strict=True))
         return ResidentActs(
             dict(zip(residents, acts.actions.tolist(), strict=True)),
             dict(zip(residents, acts.log_probs.tolist(), strict=True)),
@@ -139,17 +152,31 @@ class PolicyRuntime:
         )
 
     def values_of(self, observations: Mapping[str, Any]) -> dict[str, float]:
-        """Return V(observation) of every resident, for instance of final observations."""
+        """Return V(observation) of every resident, for instance of final observations.
+
+        A recurrent core goes on from what the resident is remembered by, which stays as it is.
+        """
         residents = sorted(observations)
         if not residents:
             return {}
         stacked = _stack([_as_dict(observations[resident]) for resident in residents])
-        values = self._forward(stacked)[1].tolist()
-        return dict(zip(residents, values, strict=True))
+        memory = self._memory_of(residents)
+        values = self._advance(stacked if memory is None else {**stacked, STATE: memory})[1]
+        return dict(zip(residents, values.tolist(), strict=True))
 
     def values_batch(self, observations: Observations) -> NDArray[np.float32]:
-        """Return V of observations, key -> ``(B, ...)``: ``(B,)``; draws no random numbers."""
-        return self._forward(observations)[1]
+        """Return V of observations, key -> ``(B, ...)``: ``(B,)``; draws no random numbers.
+
+        Raises:
+            TrainingError: The observations do not fit; or the network has a recurrent core, and
+                they have no key ``core_state`` that says what each row is remembered by.
+        """
+        if self.network.state_width and STATE not in observations:
+            raise TrainingError(
+                f"values_batch: expected the key {STATE!r} with what a recurrent network remembers "
+                "of every row, found none; pass rows of `memory`, or record resident by resident"
+            )
+        return self._advance(observations)[1]
 
     def annotate(self, sample: ReplaySample) -> ReplaySample:
         """Return ``sample`` with this network's view of somebody's actions.
@@ -165,17 +192,18 @@ class PolicyRuntime:
         rows = sample.rows
         log_probs = np.empty(rows, dtype=np.float32)
         values = np.zeros(rows + 1, dtype=np.float32)
+        memory: NDArray[np.float32] | None = None
         for start in range(0, rows, _ROWS_AT_ONCE):
             part = slice(start, min(start + _ROWS_AT_ONCE, rows))
-            logits, values[part] = self._forward(
-                {key: array[part] for key, array in sample.observations.items()}
-            )
+            seen = {key: array[part] for key, array in sample.observations.items()}
+            logits, values[part], memory = self._advance(_as_one_life(seen, memory))
             mask = None if sample.action_mask is None else sample.action_mask[part]
             allowed = self._checked_mask(mask, len(logits))
             judged = masked_log_probs(logits, allowed).numpy()
             log_probs[part] = judged[np.arange(len(judged)), sample.actions[part]]
         if not sample.terminations[-1]:
-            values[-1] = self._forward(_stack([sample.final_observation]))[1][0]
+            final = _as_one_life(_stack([sample.final_observation]), memory)
+            values[-1] = self._advance(final)[1][0]
         origin = sample.meta.capture_metadata.model_copy(update={"policy_hash": self.digest})
         return dataclasses.replace(
             sample,
@@ -185,11 +213,32 @@ class PolicyRuntime:
         )
 
     @torch.no_grad()
-    def _forward(self, observations: Observations) -> tuple[torch.Tensor, NDArray[np.float32]]:
-        """Return logits (B, A), on the CPU, and values (B,)."""
-        network = self.network
-        logits, values = network(network.spec.tensors(observations, network.device))
-        return logits.cpu(), values.cpu().numpy()
+    def _advance(
+        self, observations: Observations
+    ) -> tuple[torch.Tensor, NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return logits (B, A), on the CPU, values (B,), and what is remembered now."""
+        logits, values, state = self.network.advance(self.network.tensors(observations))
+        memory = None if state is None else state.cpu().numpy()
+        return logits.cpu(), values.cpu().numpy(), memory
+
+    def _remembered(self, observations: Observations) -> Observations:
+        """Add what the rows are remembered by."""
+        if self.memory is None or not self.network.state_width:
+            return observations
+        found = len(observations[self.network.spec.features_key])
+        if found != len(self.memory):
+            raise TrainingError(
+                f"a recurrent network remembers rows: expected {len(self.memory)} as before, found "
+                f"{found}; open another runtime for other rows"
+            )
+        return {**observations, STATE: self.memory}
+
+    def _memory_of(self, residents: list[str]) -> NDArray[np.float32] | None:
+        width = self.network.state_width
+        if not width:
+            return None
+        nothing = np.zeros(width, np.float32)
+        return np.stack([self._lives.get(resident, nothing) for resident in residents])
 
     def _checked_mask(self, mask: NDArray[Any] | None, rows: int) -> torch.Tensor | None:
         if mask is None:
@@ -205,6 +254,17 @@ class PolicyRuntime:
                 "not be asked to (the town always allows action 0, wait)"
             )
         return torch.from_numpy(legal)
+
+
+def _as_one_life(
+    observations: Observations, memory: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
+    """Let rows follow each other, from ``memory`` (1, 2 H) on; other networks do not look."""
+    rows = len(next(iter(observations.values())))
+    joined = {**observations, SEGMENT: np.zeros(rows, np.int64)}
+    if memory is not None:
+        joined[STATE] = np.repeat(memory[-1:], rows, axis=0)
+    return joined
 
 
 def _as_dict(observation: object) -> dict[str, NDArray[Any]]:

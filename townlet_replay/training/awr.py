@@ -7,7 +7,7 @@ one who always did the same in a state it learns no more than a clone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -127,6 +127,10 @@ def _lesson(network: TownletNetwork, rollout: Rollout, config: AWRConfig) -> _Le
     )
 
 
+def _orders(lesson: _Lesson, size: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    return minibatches(len(lesson.returns), size, rng, lesson.batch.segments)
+
+
 def _epoch(
     network: TownletNetwork,
     optimizer: torch.optim.Optimizer,
@@ -137,7 +141,7 @@ def _epoch(
     """Train on every row once; ``course`` is the order's stream, and the weight of the policy."""
     rng, weight = course
     figures = []
-    for order in minibatches(len(lesson.returns), config.minibatch_size, rng):
+    for order in _orders(lesson, config.minibatch_size, rng):
         index = order.to(network.device)
         batch = lesson.batch.rows(index)
         logits, values = network(batch.observations)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from townlet_replay.errors import TrainingError
 from townlet_replay.policy.network import TownletNetwork
+from townlet_replay.policy.recurrent import SEGMENT
 from townlet_replay.rollout import Rollout
 
 _ROWS_AT_ONCE = 4096  # bounds memory, not results
@@ -23,6 +24,11 @@ class Batch(NamedTuple):
     observations: dict[str, Tensor]  # key -> (N, ...)
     mask: Tensor | None  # (N, A) int8
     actions: Tensor  # (N,) int64
+
+    @property
+    def segments(self) -> Tensor | None:
+        """Which segment a row belongs to, (N,); None if the rows may be taken apart."""
+        return self.observations.get(SEGMENT)
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Return the rows of ``index``, numbers ``(B,)`` or a slice."""
@@ -66,8 +72,13 @@ def to_batch(network: TownletNetwork, rollout: Rollout) -> Batch:
     """
     check_choices(network, rollout)
     device, mask = network.device, rollout.action_mask
+    observations = network.tensors(rollout.observations)
+    if network.core is not None:
+        lengths = np.diff(np.append(rollout.segment_starts, len(rollout.actions)))
+        numbers = np.repeat(np.arange(len(lengths)), lengths)
+        observations[SEGMENT] = torch.from_numpy(numbers).to(device)
     return Batch(
-        network.spec.tensors(rollout.observations, device),
+        observations,
         None if mask is None else torch.tensor(mask, device=device),
         torch.tensor(rollout.actions, dtype=torch.int64, device=device),
     )
@@ -81,19 +92,62 @@ def forbidden_rows(mask: NDArray[np.int8] | None, actions: NDArray[np.int64]) ->
     return forbidden
 
 
-def minibatches(rows: int, size: int, rng: np.random.Generator) -> Iterator[Tensor]:
+def minibatches(
+    rows: int, size: int, rng: np.random.Generator, segments: Tensor | None = None
+) -> Iterator[Tensor]:
     """Yield index tensors of at most ``size`` rows: a fresh permutation, cut in order.
 
     The last one may be shorter, down to a single row; none is dropped.
+
+    Args:
+        rows: How many there are.
+        size: Of a minibatch.
+        rng: Draws the permutation.
+        segments: ``(rows,)`` of rows that must not be taken apart; whole segments are permuted
+            then, and one that is longer than ``size`` is a minibatch by itself.
     """
+    if segments is not None:
+        yield from _whole_segments(_cuts(segments), size, rng)
+        return
     order = torch.from_numpy(rng.permutation(rows))
     for start in range(0, rows, size):
         yield order[start : start + size]
 
 
-def row_chunks(rows: int) -> list[slice]:
-    """Cut ``rows`` into slices small enough to judge in one pass each."""
-    return [slice(start, start + _ROWS_AT_ONCE) for start in range(0, rows, _ROWS_AT_ONCE)]
+def _whole_segments(
+    cuts: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> Iterator[Tensor]:
+    chosen: list[NDArray[np.int64]] = []
+    count = 0
+    for segment in rng.permutation(len(cuts) - 1):
+        rows = np.arange(cuts[segment], cuts[segment + 1])
+        if chosen and count + len(rows) > size:
+            yield torch.from_numpy(np.concatenate(chosen))
+            chosen, count = [], 0
+        chosen.append(rows)
+        count += len(rows)
+    yield torch.from_numpy(np.concatenate(chosen))
+
+
+def _cuts(segments: Tensor) -> NDArray[np.int64]:
+    """Return where segments begin, and the number of rows."""
+    numbers = segments.cpu().numpy()
+    return np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [len(numbers)]])
+
+
+def row_chunks(rows: int, segments: Tensor | None = None) -> list[slice]:
+    """Cut ``rows`` into slices small enough to judge in one pass each.
+
+    With ``segments`` they are cut between these, and a slice has at least one of them.
+    """
+    if segments is None:
+        return [slice(start, start + _ROWS_AT_ONCE) for start in range(0, rows, _ROWS_AT_ONCE)]
+    chunks, start, cuts = [], 0, _cuts(segments).tolist()
+    for end, following in zip(cuts[1:], [*cuts[2:], None], strict=True):
+        if following is None or following - start > _ROWS_AT_ONCE:
+            chunks.append(slice(start, end))
+            start = end
+    return chunks
 
 
 def gradient_step(

@@ -183,8 +183,12 @@ def value_targets(network: TownletNetwork, rollout: Rollout, batch: Batch, gamma
     bootstrap = np.where(cut, rollout.bootstrap_values, np.float32(0.0))
     unknown = np.flatnonzero(np.isnan(bootstrap))
     if len(unknown):
-        last = batch.rows(torch.from_numpy(unknown).to(network.device))
-        bootstrap[unknown] = _values(network, last).cpu().numpy()
+        last = torch.from_numpy(unknown).to(network.device)
+        if batch.segments is None:
+            values = _values(network, batch.rows(last))
+        else:  # what a row is worth depends on those before it
+            values = _values(network, batch)[last]
+        bootstrap[unknown] = values.cpu().numpy()
     estimates = gae(
         rollout.rewards,
         np.zeros(len(rollout.rewards), dtype=np.float32),
@@ -253,7 +257,8 @@ def _epoch(
     # In units of the targets' variance the critic cannot drown the shared trunk.
     scale = float(targets[lesson.train].var(correction=0)) or 1.0
     figures = []
-    for order in minibatches(len(lesson.train), config.minibatch_size, rng):
+    together = _segments_of(lesson, lesson.train)
+    for order in minibatches(len(lesson.train), config.minibatch_size, rng, together):
         index = lesson.train[order.to(network.device)]
         batch, labelled = lesson.batch.rows(index), lesson.labelled[index]
         logits, values = network(batch.observations)
@@ -282,7 +287,7 @@ def _centre_values(network: TownletNetwork, lesson: _Lesson, targets: Tensor) ->
 @torch.no_grad()
 def _values(network: TownletNetwork, batch: Batch) -> Tensor:
     """Return V of every row, ``(N,)``."""
-    chunks = row_chunks(len(batch.actions))
+    chunks = row_chunks(len(batch.actions), batch.segments)
     parts = [network(batch.rows(rows).observations)[1] for rows in chunks]
     return torch.cat(parts)
 
@@ -290,16 +295,26 @@ def _values(network: TownletNetwork, batch: Batch) -> Tensor:
 @torch.no_grad()
 def _judge(network: TownletNetwork, lesson: _Lesson, index: Tensor) -> _Score:
     """Compare the policy with the labels of ``index``, rows without a label left out."""
-    index = index[lesson.labelled[index]]
-    if not len(index):
+    count = int(lesson.labelled[index].sum())
+    if not count:
         return _Score(np.nan, np.nan)
+    together = _segments_of(lesson, index)
+    if together is None:  # rows by themselves need no others
+        index = index[lesson.labelled[index]]
     loss, agreeing = 0.0, 0
-    for rows in row_chunks(len(index)):
-        batch = lesson.batch.rows(index[rows])
-        log_probs = masked_log_probs(network(batch.observations)[0], batch.mask)
-        loss += float(functional.nll_loss(log_probs, batch.actions, reduction="sum"))
-        agreeing += int((log_probs.argmax(dim=1) == batch.actions).sum())
-    return _Score(loss / len(index), agreeing / len(index))
+    for rows in row_chunks(len(index), together):
+        batch, labelled = lesson.batch.rows(index[rows]), lesson.labelled[index[rows]]
+        log_probs = masked_log_probs(network(batch.observations)[0], batch.mask)[labelled]
+        labels = batch.actions[labelled]
+        loss += float(functional.nll_loss(log_probs, labels, reduction="sum"))
+        agreeing += int((log_probs.argmax(dim=1) == labels).sum())
+    return _Score(loss / count, agreeing / count)
+
+
+def _segments_of(lesson: _Lesson, index: Tensor) -> Tensor | None:
+    """Return which segments the rows of ``index`` belong to, if these must stay whole."""
+    segments = lesson.batch.segments
+    return None if segments is None else segments[index]
 
 
 def _copy_weights(network: TownletNetwork) -> dict[str, Tensor]:

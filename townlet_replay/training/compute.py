@@ -46,14 +46,22 @@ def resolve(config: TrainConfig, network: TownletNetwork) -> ComputeMode:
     A network that cannot be fused is trained by autograd, which the log says.
 
     Raises:
-        TrainingError: bfloat16 was asked for, and nothing would be fused.
+        TrainingError: bfloat16 was asked for, and nothing would be fused; or the bits of
+            Stable-Baselines3 were, for a network that it does not have.
     """
     settings = config.compute
     mode: ComputeMode
     if settings.mode == "auto":
-        mode = "fused" if config.mode == "live" else "strict_sb3"
+        alone = network.core is not None or config.mode == "live"
+        mode = "fused" if alone else "strict_sb3"
     else:
         mode = settings.mode
+    if mode == "strict_sb3" and network.core is not None:
+        raise TrainingError(
+            "compute 'strict_sb3': expected a network that Stable-Baselines3 has as well, found "
+            "one with a recurrent core; set compute autograd (or auto), or leave "
+            "network.recurrent out"
+        )
     reason = refusal(network) if mode == "fused" else None
     if reason is not None:
         _LOG.warning("the network cannot be fused, %s; it is trained by autograd", reason)
@@ -156,9 +164,10 @@ class Computing:
         aim: Aim | None,
     ) -> UpdateStats:
         """Do what ``ppo_update`` does, and tell the trace."""
-        stepper, estimates = prepare_update(network, optimizer, rollout, config, aim)
-        watched = self._watch(stepper, rollout, estimates)
-        passes = pass_over(len(rollout.actions), watched, config, rng)
+        prepared = prepare_update(network, optimizer, rollout, config, aim)
+        estimates = prepared.estimates
+        watched = self._watch(prepared.stepper, rollout, estimates)
+        passes = pass_over(len(rollout.actions), watched, config, rng, prepared.segments)
         return summary(rollout, estimates, passes)
 
     def _watch(self, stepper: Stepper, rollout: Rollout, estimates: Advantages) -> Stepper:

@@ -60,7 +60,9 @@ class Demonstration:
         if not len(usable):
             raise TrainingError("expected a row whose label the mask allows, found none")
         self._network = network
-        self._batch = to_batch(network, rollout).rows(torch.from_numpy(usable).to(network.device))
+        self._batch = to_batch(network, rollout)
+        if self._batch.segments is None:
+            self._batch = self._batch.rows(torch.from_numpy(usable).to(network.device))
         self._size = size
         self._rng = rng
         self._order = self._endless()
@@ -73,11 +75,17 @@ class Demonstration:
 
     def _endless(self) -> Iterator[Tensor]:
         while True:
-            for order in minibatches(len(self._batch.actions), self._size, self._rng):
+            rows, segments = len(self._batch.actions), self._batch.segments
+            for order in minibatches(rows, self._size, self._rng, segments):
                 yield order.to(self._network.device)
 
 
 def imitation_loss(network: TownletNetwork, batch: Batch) -> Tensor:
-    """Return the mean of -log pi(action)."""
+    """Return the mean of -log pi(action), over the rows whose action the mask allows."""
     logits, _ = network(batch.observations)
-    return functional.nll_loss(masked_log_probs(logits, batch.mask), batch.actions)
+    log_probs = masked_log_probs(logits, batch.mask)
+    if batch.segments is None or batch.mask is None:
+        return functional.nll_loss(log_probs, batch.actions)
+    usable = batch.mask.gather(1, batch.actions[:, None])[:, 0] != 0  # others only lead there
+    losses = functional.nll_loss(log_probs, batch.actions, reduction="none")
+    return torch.where(usable, losses, 0.0).sum() / usable.sum().clamp(min=1)

@@ -137,7 +137,7 @@ def _joined(parts: Sequence[AgentHealth]) -> AgentHealth:
 def _judge(network: TownletNetwork, rollout: Rollout) -> _Judged:
     batch = to_batch(network, rollout)
     parts = []
-    for rows in row_chunks(len(rollout.actions)):
+    for rows in row_chunks(len(rollout.actions), batch.segments):
         part = batch.rows(rows)
         logits, _ = network(part.observations)
         log_probs = masked_log_probs(logits, part.mask)

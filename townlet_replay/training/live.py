@@ -12,6 +12,7 @@ from townlet_env.errors import SnapshotError
 from townlet_env.views.lanes import Lanes, LanesState, LaneStep
 from townlet_replay.policy.fused_actor import CountedDraws
 from townlet_replay.policy.network import Observations, TownletNetwork
+from townlet_replay.policy.recurrent import STATE
 from townlet_replay.policy.runtime import Acts
 from townlet_replay.rollout import Rollout
 
@@ -30,6 +31,13 @@ class Actor(Protocol):
     def network(self) -> TownletNetwork:
         """The network that acts."""
 
+    @property
+    def memory(self) -> npt.NDArray[np.float32] | None:
+        """What the lanes are remembered by now, ``(S, 2 H)``; None if nothing is."""
+
+    @memory.setter
+    def memory(self, memory: npt.NDArray[np.float32] | None) -> None: ...
+
     def act_batch(self, observations: Observations, mask: npt.NDArray[Any] | None = None) -> Acts:
         """Choose one action per row."""
 
@@ -47,6 +55,7 @@ class LiveState(NamedTuple):
     running: npt.NDArray[np.float64]  # (S,) returns of the lives that go on
     steps: int
     actor: ActorState
+    memory: npt.NDArray[np.float32] | None = None  # (S, 2 H) of a recurrent core
 
     def fits(self, collector: LiveCollector) -> bool:
         """Say whether a collector has towns and an actor of this kind."""
@@ -55,7 +64,9 @@ class LiveState(NamedTuple):
             snapshot.check(lanes.batch.plan, lanes.batch.num_worlds)
         except SnapshotError:
             return False
-        return isinstance(self.actor, type(collector.actor.get_state()))
+        width = collector.actor.network.state_width
+        found = 0 if self.memory is None else self.memory.shape[1]
+        return found == width and isinstance(self.actor, type(collector.actor.get_state()))
 
 
 class _Columns(NamedTuple):
@@ -70,6 +81,7 @@ class _Columns(NamedTuple):
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
     bootstrap: npt.NDArray[np.float32]  # V(final observation) where a lane was cut
+    memory: npt.NDArray[np.float32] | None = None  # (S, 2 H) before the first tick
 
     @classmethod
     def of(cls, seen: Arrays, ticks: int) -> _Columns:
@@ -120,7 +132,7 @@ class LiveCollector:
             Rows in buffers that the next rollout of as many ticks overwrites.
         """
         self.episode_returns = []
-        columns = self._room_for(ticks)
+        columns = self._room_for(ticks)._replace(memory=self._memory())
         for t in range(ticks):
             self._live_tick(columns, t)
         self._close(columns)
@@ -131,7 +143,11 @@ class LiveCollector:
     def get_state(self) -> LiveState:
         """Return where towns, lives and draws stand between two rollouts."""
         return LiveState(
-            self.lanes.get_state(), self._running.copy(), self.steps, self.actor.get_state()
+            self.lanes.get_state(),
+            self._running.copy(),
+            self.steps,
+            self.actor.get_state(),
+            self._memory(),
         )
 
     def set_state(self, state: LiveState) -> None:
@@ -143,6 +159,7 @@ class LiveCollector:
         self.lanes.set_state(state.lanes)
         self._running, self.steps = state.running.copy(), state.steps
         self.actor.set_state(state.actor)
+        self.actor.memory = None if state.memory is None else state.memory.copy()
 
     def _room_for(self, ticks: int) -> _Columns:
         if self._columns is None or self._columns.active.shape[1] != ticks:
@@ -165,9 +182,7 @@ class LiveCollector:
         columns.truncated[:, t] = cut
         columns.bootstrap[:, t] = 0.0
         if cut.any():
-            columns.bootstrap[cut, t] = self._values(
-                {key: part[cut] for key, part in step.final.items()}
-            )
+            columns.bootstrap[cut, t] = self._values(step.final, cut)
         self._count_returns(step)
 
     def _close(self, columns: _Columns) -> None:
@@ -175,17 +190,26 @@ class LiveCollector:
         ended = columns.terminated[:, -1] | columns.truncated[:, -1]
         going = np.flatnonzero(columns.active[:, -1] & ~ended)
         seen = self.lanes.observations(copy=False)
-        columns.bootstrap[going, -1] = self._values(seen)[going]
+        columns.bootstrap[going, -1] = self._values(seen, slice(None))[going]
         columns.truncated[going, -1] = True
 
     @torch.no_grad()
-    def _values(self, seen: Arrays) -> npt.NDArray[np.float32]:
-        """Return V of rows, drawing no random numbers."""
-        network = self.actor.network
-        values: npt.NDArray[np.float32] = (
-            network(network.spec.tensors(seen, network.device))[1].cpu().numpy()
-        )
+    def _values(
+        self, seen: Arrays, lanes: npt.NDArray[np.bool_] | slice
+    ) -> npt.NDArray[np.float32]:
+        """Return V of what some lanes see after their last action, drawing no random numbers."""
+        network, rows = self.actor.network, {key: part[lanes] for key, part in seen.items()}
+        if self.actor.memory is not None:
+            rows[STATE] = self.actor.memory[lanes]
+        values: npt.NDArray[np.float32] = network(network.tensors(rows))[1].cpu().numpy()
         return values
+
+    def _memory(self) -> npt.NDArray[np.float32] | None:
+        """Return a copy of what the lanes are remembered by; zeros before anybody acted."""
+        width, memory = self.actor.network.state_width, self.actor.memory
+        if not width:
+            return None
+        return np.zeros((self.lanes.num_lanes, width), np.float32) if memory is None else memory
 
     def _count_returns(self, step: LaneStep) -> None:
         self._running += step.rewards
@@ -210,8 +234,14 @@ def _packed(columns: _Columns, learners: tuple[str, ...]) -> Rollout:
     ends = np.flatnonzero(terminated | truncated)
     lanes, ticks = columns.active.shape
     lane_of = rows(np.repeat(np.arange(lanes), ticks))
+    observations = {key: rows(columns.seen[key]) for key in ("map", "features")}
+    if columns.memory is not None:
+        # Where a life goes on from the rollout before; the others begin with 0 by themselves.
+        states = np.zeros((lanes, ticks, columns.memory.shape[1]), np.float32)
+        states[:, 0] = columns.memory
+        observations[STATE] = rows(states)
     return Rollout(
-        observations={key: rows(columns.seen[key]) for key in ("map", "features")},
+        observations=observations,
         action_mask=rows(columns.seen["action_mask"]),
         actions=rows(columns.actions),
         rewards=rows(columns.rewards),

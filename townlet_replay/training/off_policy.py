@@ -44,7 +44,7 @@ def log_probs_of(network: TownletNetwork, rollout: Rollout) -> Floats:
     """
     batch = to_batch(network, rollout)
     parts = []
-    for rows in row_chunks(len(rollout.actions)):
+    for rows in row_chunks(len(rollout.actions), batch.segments):
         part = batch.rows(rows)
         logits, _ = network(part.observations)
         parts.append(evaluate(logits, part.mask, part.actions).log_probs.cpu().numpy())

@@ -76,6 +76,8 @@ def pack_position(position: Position) -> tuple[dict[str, JsonValue], dict[str, T
             worlds[name] = found[name]  # what lies between the fields is nobody's
         arrays["worlds"] = np.frombuffer(worlds.tobytes(), np.uint8)
         arrays["over"], arrays["running"] = live.lanes.over.view(np.uint8), live.running
+        if live.memory is not None:
+            arrays["memory"] = live.memory
     header = _Header(
         course=position.course,
         objective=position.objective,
@@ -140,13 +142,9 @@ def _live(
     count = len(towns.base_seeds)
     if not len(worlds) == len(over) == len(towns.episodes) == count:
         raise ValueError(f"{count} seeds, {len(worlds)} worlds")
-    actor: ActorState
-    if towns.draws is not None:
-        actor = CountedDraws(int(towns.draws.key, 16), towns.draws.ticks)
-    elif towns.stream is not None:
-        actor = dict(towns.stream.generator().bit_generator.state)
-    else:
-        raise ValueError("neither draws nor a stream")
+    memory = arrays.get("memory")
+    if memory is not None and (memory.ndim != 2 or len(memory) % max(count, 1)):
+        raise ValueError(f"memory of shape {memory.shape} for {count} towns")
     return LiveState(
         lanes=LanesState(
             Snapshot(towns.version, towns.plan_digest, worlds),
@@ -157,5 +155,14 @@ def _live(
         ),
         running=arrays["running"].astype(np.float64),
         steps=towns.steps,
-        actor=actor,
+        actor=_actor_state(towns),
+        memory=None if memory is None else memory.astype(np.float32),
     )
+
+
+def _actor_state(towns: _Towns) -> ActorState:
+    if towns.draws is not None:
+        return CountedDraws(int(towns.draws.key, 16), towns.draws.ticks)
+    if towns.stream is not None:
+        return dict(towns.stream.generator().bit_generator.state)
+    raise ValueError("neither draws nor a stream")

@@ -168,7 +168,8 @@ def ppo_update(
             those of the step before).
     """
     prepared = prepare_update(network, optimizer, rollout, config, aim)
-    passes = pass_over(len(rollout.actions), prepared.stepper, config, rng)
+    rows = len(rollout.actions)
+    passes = pass_over(rows, prepared.stepper, config, rng, prepared.segments)
     return summary(rollout, prepared.estimates, passes)
 
 
@@ -177,6 +178,7 @@ class PreparedUpdate(NamedTuple):
 
     stepper: Stepper
     estimates: Advantages
+    segments: Tensor | None  # (N,) of rows that must not be taken apart
 
 
 def prepare_update(
@@ -200,7 +202,7 @@ def prepare_update(
         None if aim.weights is None else _column(aim.weights, network),
     )
     stepper = _Autograd(network, optimizer, (batch, targets), config, aim.auxiliary)
-    return PreparedUpdate(stepper, aim.estimates)
+    return PreparedUpdate(stepper, aim.estimates, batch.segments)
 
 
 def _column(array: NDArray[Any], network: TownletNetwork) -> Tensor:
@@ -237,7 +239,13 @@ class _Autograd:
         return gradient_step(self._network, self._optimizer, self._loss, self._config.max_grad_norm)
 
 
-def pass_over(rows: int, stepper: Stepper, config: PPOConfig, rng: np.random.Generator) -> Passes:
+def pass_over(
+    rows: int,
+    stepper: Stepper,
+    config: PPOConfig,
+    rng: np.random.Generator,
+    segments: Tensor | None = None,
+) -> Passes:
     """Take a gradient step per minibatch, for ``config.epochs`` passes or until k3 is too large.
 
     Args:
@@ -245,13 +253,14 @@ def pass_over(rows: int, stepper: Stepper, config: PPOConfig, rng: np.random.Gen
         stepper: Who judges minibatches and takes the steps.
         config: Settings.
         rng: Draws one permutation of the rows per epoch.
+        segments: As in ``minibatches``.
     """
     figures: list[Figures] = []
     norms: list[float] = []
     epochs_completed = 0
     stopped = False
     while epochs_completed < config.epochs and not stopped:
-        for index in minibatches(rows, config.minibatch_size, rng):
+        for index in minibatches(rows, config.minibatch_size, rng, segments):
             figure = stepper.judge(index)
             figures.append(figure)
             if config.target_kl is not None and figure.kl > KL_SLACK * config.target_kl:

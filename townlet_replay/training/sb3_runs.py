@@ -19,6 +19,7 @@ from townlet_env.config.load import load_scenario
 from townlet_env.views.sb3 import TownletVecEnv
 from townlet_replay.dataset import ReplayDataset
 from townlet_replay.errors import CaptureError, CheckpointError, TrainingError
+from townlet_replay.policy.network import NetworkConfig
 from townlet_replay.safe_files import write_files
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.epoch_log import EpochLog
@@ -124,9 +125,23 @@ def ppo_settings(ppo: PPOConfig) -> dict[str, Any]:
     }
 
 
+def check_forgetful(network: NetworkConfig) -> None:
+    """Refuse a recurrent core, which models of Stable-Baselines3 do not have here.
+
+    Raises:
+        TrainingError: There is one.
+    """
+    if network.recurrent is not None:
+        raise TrainingError(
+            f"Stable-Baselines3: expected a network that remembers nothing, found "
+            f"network.recurrent {network.recurrent!r}; leave it out, or use the native learner"
+        )
+
+
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings of a run, with the widths of our network."""
     network = config.network
+    check_forgetful(network)
     return {
         **ppo_settings(config.ppo),
         "seed": config.seed,
