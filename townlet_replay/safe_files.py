@@ -32,6 +32,8 @@ MAX_FILE_BYTES = 2 * 2**30
 TEMPORARY_SUFFIX = ".tmp"  # behind a dot and the name that the file is to get
 
 _line = json.JSONEncoder(allow_nan=False).encode
+_MINUS_ZERO = re.compile(r"-0\.0(?!\d)")
+_key = lru_cache(maxsize=1024)(_line)  # there are few, and every sidecar has them
 _PATH_PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _BLOCK = 2**16  # bytes of JSON whose nesting is looked at together
 _QUOTE = ord('"')
@@ -212,8 +214,18 @@ def to_json(model: BaseModel) -> bytes:
         CaptureError: a text cannot be written as UTF-8.
     """
     fields = model.model_dump(mode="python", by_alias=True)
-    lines = ",\n".join(f"{_line(name)}: {_field(item)}" for name, item in fields.items())
-    return f"{{\n{lines}\n}}\n".encode("ascii")
+    try:
+        text = _laid_out(fields)
+    except (TypeError, ValueError):  # NaN, or a type that JSON has not
+        text = "-0.0"
+    if _MINUS_ZERO.search(text):
+        text = _laid_out({name: _plain(item) for name, item in fields.items()})
+    return text.encode("ascii")
+
+
+def _laid_out(fields: Mapping[str, object]) -> str:
+    lines = ",\n".join(f"{_key(name)}: {_field(item)}" for name, item in fields.items())
+    return f"{{\n{lines}\n}}\n"
 
 
 def _field(item: object) -> str:
@@ -223,22 +235,26 @@ def _field(item: object) -> str:
         pairs = tuple(item.items())
         if {*map(type, item.values())} == {str}:
             return _names(pairs)
-    return _block(_plain(item))
+    return _block(item)
 
 
 @lru_cache(maxsize=64)
 def _names(names: tuple[str, ...] | tuple[tuple[int, str], ...]) -> str:
     """Write a list of names, or names by number: every sidecar of a capture has the same."""
-    return _block(_plain(dict(names) if isinstance(names[0], tuple) else names))
+    return _line(dict(names) if isinstance(names[0], tuple) else names)
 
 
-def _block(value: JsonValue) -> str:
+def _block(value: object) -> str:
     """Put the items of a container of containers on a line each: to read, and to compare."""
-    if isinstance(value, dict) and any(isinstance(item, (dict, list)) for item in value.values()):
-        return "{\n" + ",\n".join(f" {_line(k)}: {_line(v)}" for k, v in value.items()) + "\n}"
-    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+    if isinstance(value, dict) and any(map(_is_container, value.values())):
+        return "{\n" + ",\n".join(f" {_key(str(k))}: {_line(v)}" for k, v in value.items()) + "\n}"
+    if isinstance(value, (list, tuple)) and any(map(_is_container, value)):
         return "[\n" + ",\n".join(f" {_line(item)}" for item in value) + "\n]"
     return _line(value)
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, (dict, list, tuple))
 
 
 def _plain(value: object) -> JsonValue:

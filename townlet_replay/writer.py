@@ -30,7 +30,7 @@ from townlet_replay.manifest import (
 )
 from townlet_replay.safe_files import append, inside, remove_files, sha256_of, write_files
 from townlet_replay.sample import ReplaySample, encode_sample, written_as
-from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMetrics, write_document
+from townlet_replay.sidecar import CaptureMetadata, Mode, SampleMeta, SampleMetrics, write_document
 
 DEFAULT_PREFIX = "rollout_sample"
 SHORT = 256  # samples in a manifest that is written anew with every episode
@@ -49,6 +49,21 @@ class WriterSettings(NamedTuple):
     mode: Mode = "full"
     limits: Limits = Limits()
     bundle: bool = False  # the samples written together are one file; not where bytes are limited
+
+
+class _Encoded(NamedTuple):
+    """A sample as bytes, before it has a name."""
+
+    arrays: bytes  # the NPZ
+    sidecar: bytes
+    meta: SampleMeta
+    metrics: SampleMetrics
+    sha256: str
+    sidecar_sha256: str
+
+    def entry(self, stem: str) -> ManifestEntry:
+        """Return what is listed of it."""
+        return entry_of(stem, self.meta, self.metrics, self.sha256, self.sidecar_sha256)
 
 
 class CaptureWriter:
@@ -141,14 +156,15 @@ class CaptureWriter:
         metrics: dict[str, SampleMetrics] = {}
         written = dict(self._written)
         shelf = Shelf(self.settings.prefix, self._bundles) if self.settings.bundle else None
-        for sample in self.settings.limits.pieces(samples):
-            agent = sample.meta.agent_id
+        for encoded in map(self._encode, self.settings.limits.pieces(samples)):
+            agent = encoded.meta.agent_id
             stem = f"{self.settings.prefix}_{agent_slug(agent)}_{written.get(agent, 0):03d}"
             written[agent] = written.get(agent, 0) + 1
-            entry, contents, summary = self._encode(sample, shelf.path(stem) if shelf else stem)
+            entry = encoded.entry(shelf.path(stem) if shelf else stem)
             entries.append(entry)
+            contents = {entry.sample: encoded.arrays, entry.meta: encoded.sidecar}
             (shelf.add if shelf else files.update)(contents)
-            metrics[entry.sample] = summary
+            metrics[entry.sample] = encoded.metrics
         if not entries:
             return
         if shelf is not None:
@@ -300,9 +316,7 @@ class CaptureWriter:
         write_files(self.directory, new, instead_of=old)
         self._begun = True
 
-    def _encode(
-        self, sample: ReplaySample, stem: str
-    ) -> tuple[ManifestEntry, dict[str, bytes], SampleMetrics]:
+    def _encode(self, sample: ReplaySample) -> _Encoded:
         metrics = sample.meta.metrics
         if metrics is None:
             raise CaptureError(
@@ -314,8 +328,7 @@ class CaptureWriter:
         # Packed arrays have checksums beside them; those of a full file are found by these.
         digests = {"npz": sha256_of(arrays), **(member_digests(sample) if mode == "full" else {})}
         sidecar = write_document(written_as(sample.meta, mode, **digests))
-        entry = entry_of(stem, sample.meta, metrics, digests["npz"], sha256_of(sidecar))
-        return entry, {entry.sample: arrays, entry.meta: sidecar}, metrics
+        return _Encoded(arrays, sidecar, sample.meta, metrics, digests["npz"], sha256_of(sidecar))
 
 
 def agent_slug(agent_id: str) -> str:
