@@ -7,6 +7,7 @@ GROUPS = {
     "recording": "what recording costs",
     "loading": "reading rows in several formats",
     "packing": "arrays packed and unpacked in memory",
+    "episodes": "what an episode costs when there are many",
     "learners": "native PPO against Stable-Baselines3",
     "scaling": "worlds, residents and maps",
     "neighbour": "two cores, and a busy neighbour",

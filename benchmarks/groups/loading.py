@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,12 @@ from townlet_replay.rollout import Rollout
 from townlet_replay.sidecar import Mode
 
 TOWN = "town_day"
-TICKS, EPISODES = 400, 4
+DAYS = 2  # episodes of whole days
+SHORT, EPISODES = 400, 4  # ticks, and episodes of as many
+DRAWN = 4096  # rows of a minibatch
 MODES: tuple[Mode, ...] = get_args(Mode)
+LIVES = 8 * DAYS
+RANDOM = f"random minibatches of {DRAWN} rows from memory"
 NPZ, HDF5, PARQUET = "NumPy compressed NPZ", "HDF5 as Minari writes it", "Parquet (zstd)"
 
 Columns = dict[str, np.ndarray]
@@ -32,12 +37,17 @@ def capture(mode: str) -> str:
     return f"capture ({mode}), verified"
 
 
-def record(folder: Path, mode: str) -> Path:
-    """Record four days' beginnings of eight residents and return the folder."""
-    out = folder / mode
-    told = script(load_scenario(TOWN), TICKS, EPISODES)
-    with RecordReplay(townlet_v0.parallel_env(TOWN, max_ticks=TICKS), out, mode=mode) as env:
-        for episode in range(EPISODES):
+def short(mode: str) -> str:
+    """Return the name of an arm."""
+    return f"capture ({mode}), verified, lives of {SHORT} ticks"
+
+
+def record(folder: Path, mode: Mode, ticks: int, episodes: int) -> Path:
+    """Record the beginnings of days of eight residents and return the folder."""
+    out = folder / f"{mode}_{ticks}"
+    told = script(load_scenario(TOWN), ticks, episodes)
+    with RecordReplay(townlet_v0.parallel_env(TOWN, max_ticks=ticks), out, mode=mode) as env:
+        for episode in range(episodes):
             env.reset(seed=SEED + episode)
             names = env.possible_agents
             for row in told[:, episode]:
@@ -47,10 +57,32 @@ def record(folder: Path, mode: str) -> Path:
     return out
 
 
+def opened(out: Path, **settings: object) -> ReplayDataset:
+    """Open a capture as learners do; what is read is checked against its digests."""
+    return ReplayDataset(ReplayDatasetConfig.from_capture_dir(out, **settings))
+
+
 def read_capture(out: Path) -> Rollout:
-    """Open a capture as learners do: digests checked, all rows packed in one batch."""
-    dataset = ReplayDataset(ReplayDatasetConfig.from_capture_dir(out, batch_size=1_000_000))
-    return next(iter(dataset))
+    """Read all rows of a capture as one batch, once."""
+    return next(iter(opened(out, batch_size=1_000_000, streaming=True)))
+
+
+def read_and_keep(out: Path) -> Rollout:
+    """Read all rows of a capture, keep them for later epochs, and return them as one batch."""
+    return next(iter(opened(out, batch_size=1_000_000)))
+
+
+def drawn(out: Path) -> Play:
+    """Draw minibatches from all rows of a capture that is in memory, into the same arrays."""
+    dataset, rng = opened(out), np.random.default_rng(SEED)
+    batch = dataset.sample_rows(rng, DRAWN)
+
+    def act(clock: Clock) -> int:
+        with clock:
+            dataset.sample_rows(rng, DRAWN, reuse=batch)
+        return DRAWN
+
+    return lambda seconds: timed(act, seconds)
 
 
 def columns(out: Path) -> Columns:
@@ -90,8 +122,8 @@ def hdf5(folder: Path, rows: Columns) -> Callable[[], Any]:
 
     path = folder / "rows.hdf5"
     with h5py.File(path, "w") as file:
-        pieces = {name: np.array_split(values, 8 * EPISODES) for name, values in rows.items()}
-        for life in range(8 * EPISODES):
+        pieces = {name: np.array_split(values, LIVES) for name, values in rows.items()}
+        for life in range(LIVES):
             for name, parts in pieces.items():
                 file[f"episode_{life}/{name}"] = parts[life]
 
@@ -127,23 +159,36 @@ def parquet(folder: Path, rows: Columns) -> Callable[[], Any]:
     return read
 
 
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def measure(report: Report) -> None:
     """Write the same rows in every format, then read them all in turn."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        outs = {mode: record(folder, mode) for mode in MODES}
+        ticks = load_scenario(TOWN).ticks
+        outs = {mode: record(folder, mode, ticks, DAYS) for mode in MODES}
         rows = columns(outs[MODES[0]])
         number = len(rows["actions"])
         arms = []
         for mode, out in outs.items():
-            size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-            report.figure(f"capture ({mode})", size / number, "bytes per agent step")
+            report.figure(f"capture ({mode})", size_of(out) / number, "bytes per agent step")
             arms.append(Arm(capture(mode), read_often(lambda out=out: read_capture(out), number)))
+        kept = read_often(lambda: read_and_keep(outs[MODES[0]]), number)
+        arms.append(Arm(f"{capture(MODES[0])}, and kept in memory", kept))
         for name, write in ((NPZ, npz), (HDF5, hdf5), (PARQUET, parquet)):
-            before = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            before = size_of(folder)
             arms.append(Arm(name, read_often(write(folder, rows), number)))
-            after = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-            report.figure(name, (after - before) / number, "bytes per agent step")
+            report.figure(name, (size_of(folder) - before) / number, "bytes per agent step")
+        for mode in MODES:
+            out = record(folder, mode, SHORT, EPISODES)
+            number = len(read_capture(out).rewards)
+            arms.append(Arm(short(mode), read_often(lambda out=out: read_capture(out), number)))
+        arms.append(Arm(RANDOM, drawn(outs[MODES[0]])))
         rates = report.take_turns(arms, "loading")
-    for peer in (NPZ, HDF5, PARQUET):
-        report.compare(rates, capture(MODES[0]), peer, "rows")
+    for mode in MODES:
+        for peer in (NPZ, HDF5, PARQUET):
+            report.compare(rates, capture(mode), peer, "rows")
+    report.figure(RANDOM, DRAWN / statistics.median(r.wall for r in rates[RANDOM]) * 1e3, "ms each")
