@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from cli_runs import refusal, townlet
@@ -13,7 +11,7 @@ from townlet_env.errors import ConfigError
 from townlet_replay.compare import exam, sb3_arms
 from townlet_replay.compare.course import Course, rows_of
 from townlet_replay.compare.exam import Examiner
-from townlet_replay.compare.report import escaped, markdown, summary_table, write_report
+from townlet_replay.compare.report import markdown, write_report
 from townlet_replay.compare.results import (
     ARMS,
     Arm,
@@ -267,40 +265,6 @@ def test_random_is_0_and_script_is_1(found):
     alike = (arm_of("random", 5.0), arm_of("script", 5.0))
     for lacking in (alike, arms[:1], arms[1:], ()):
         assert scale_of(found.model_copy(update={"arms": lacking})) is None
-
-
-def test_the_report_shows_every_seed_and_points_at_pictures_that_are_there(found, tmp_path):
-    report = write_report(found, tmp_path)
-    text = report.read_text()
-    assert "2 training seeds (0, 1), the unit of replication" in text
-    for arm in found.arms:
-        for run in arm.runs:
-            score = np.mean(run.points[-1].sampled.scores)
-            seed = "" if run.seed is None else run.seed
-            assert f"| {escaped(arm.name)} | {seed} | {score:.3f} |" in text
-    for name in ("curves.png", "scores.png"):
-        assert f"]({name})" in text
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n")
-
-
-def test_names_are_shown_and_not_obeyed(found, tmp_path):
-    name = "a|b *c* <img src=x>\n# d $e$ [f](g) `h`"
-    text = markdown(found.model_copy(update={"scenario": name}))
-    line = text.splitlines()[0]
-    assert line.startswith("# Comparison on a\\|b \\*c\\* \\<img src=x\\> \\# d")
-    assert "<img" not in text.replace("\\<img", "")
-    assert not any(heading.startswith("# d") for heading in text.splitlines())
-    # Nor by the pictures, where dollars would be formulas.
-    write_report(found.model_copy(update={"scenario": name}), tmp_path)
-
-
-def test_the_table_names_all_arms(found):
-    from rich.console import Console
-
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(summary_table(found))
-    shown = console.export_text()
-    assert all(arm in shown for arm in ARMS)
 
 
 def test_settings_are_checked():
