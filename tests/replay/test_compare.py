@@ -11,7 +11,7 @@ from townlet_env.errors import ConfigError
 from townlet_replay.compare import exam, sb3_arms
 from townlet_replay.compare.course import Course, rows_of
 from townlet_replay.compare.exam import Examiner
-from townlet_replay.compare.report import markdown, write_report
+from townlet_replay.compare.report import write_report
 from townlet_replay.compare.results import (
     ARMS,
     Arm,
@@ -188,7 +188,8 @@ def test_an_unsound_pair_is_refused_and_the_others_go_on(tmp_path):
         assert "ppo on this capture is not sound" in found.arm(arm).refused
     assert found.arm("script").refused is None
     assert found.complete
-    text = write_report(found, tmp_path).read_text()
+    write_report(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
     assert "## Refused" in text
     assert "deterministic script" in text
 
@@ -233,7 +234,9 @@ def test_interrupted_it_leaves_the_runs_that_are_complete(tmp_path):
     assert not left.complete
     assert [run.seed for run in left.arm("live_native").runs] == [0]
     assert scale_of(left) is not None
-    assert "Interrupted" in markdown(left)
+    write_report(left, tmp_path)
+    assert "Interrupted" in (tmp_path / "report.md").read_text()
+    assert "Interrupted" in (tmp_path / "report.html").read_text()
 
 
 def arm_of(name, *scores):
@@ -283,7 +286,7 @@ def test_the_command_writes_a_report_and_prints_results(tmp_path):
     )
     assert ran.code == 0
     assert {arm["name"] for arm in ran.json["arms"]} == {"live_native", "script", "random"}
-    assert (out / "report.md").is_file()
+    assert (out / "report.html").is_file()
     assert read_results(out).scenario == "queue_conflict"
     said = refusal("compare", "queue_conflict", "--arms", "sript", "--output", tmp_path / "none")
     assert said == "arms: unknown arm 'sript'; did you mean 'script'?"
@@ -302,4 +305,4 @@ def test_ctrl_c_reports_what_is_complete(tmp_path, monkeypatch):
     assert ran.code == 130
     text = (tmp_path / "report.md").read_text()
     assert "Interrupted" in text
-    assert "| script | 1 |" in text
+    assert "| script |" in text
