@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from capture_toys import Village, drive
 
-from townlet_replay import writer
+from townlet_replay import action_writer, writer
 from townlet_replay.bundle import container
 from townlet_replay.errors import CaptureError
 from townlet_replay.leftovers import capture_leftovers, final_name, names_in
@@ -83,17 +83,18 @@ def watch_disk(call, torn):
         setattr(os, name, watched(name, getattr(os, name)))
 
 
-def child(out, kind, call, torn, pipe):
+def child(out, kind, call, torn, pipe, recording):
     """Record until killed; never returns."""
     writer.SHORT = 9  # so that some episodes are only in the journal
+    action_writer.SHORT = 3
     try:
         watch_disk(call, torn)
-        record(out, kind, lambda count: os.write(pipe, bytes([count])))
+        recording(out, kind, lambda count: os.write(pipe, bytes([count])))
     finally:
         os._exit(0)
 
 
-def killed_recording(out, kind, rng, by_time):
+def killed_recording(out, kind, rng, by_time, recording=record):
     """Kill a recorder at some point; return how many episodes it had acknowledged."""
     instrumented = rng.random() >= by_time
     call = rng.randrange(1, MOST_CALLS) if instrumented else None
@@ -102,7 +103,7 @@ def killed_recording(out, kind, rng, by_time):
     process = os.fork()
     if process == 0:
         os.close(reading)
-        child(out, kind, call, torn, writing)
+        child(out, kind, call, torn, writing, recording)
     os.close(writing)
     acknowledged = 0
     deadline = None if instrumented else time.monotonic() + wait
@@ -253,20 +254,35 @@ def reading(found, index, expected):
     return lambda: same_sample(found.sample(index), expected)
 
 
+NEVER = (
+    "lost",
+    "torn",
+    "untold",
+    "temporary files after recovery",
+    "silently different",
+    "other samples unreadable",
+)
+
+
 def main() -> int:
+    from soak_logs import LogKills, flip_log_bits
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--flips", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kills = Kills(Path(folder) / "kills", options.seed).run(options.kills)
-        flips = flip_bits(Path(folder) / "flips", options.flips, options.seed)
-    for title, counts in (("kills", kills), ("flips", flips)):
+        root, seed, of_logs = Path(folder), options.seed, options.kills // 4
+        counted = {
+            "kills": Kills(root / "kills", seed).run(options.kills - of_logs),
+            "kills of action logs": LogKills(root / "logs", seed).run(of_logs),
+            "flips": flip_bits(root / "flips", options.flips, seed),
+            "flips in action logs": flip_log_bits(root / "flipped", options.flips // 4, seed),
+        }
+    for title, counts in counted.items():
         sys.stdout.write(f"{title}: {dict(sorted(counts.items()))}\n")
-    bad = [kills[name] for name in ("lost", "torn", "untold", "temporary files after recovery")]
-    bad += [flips[name] for name in ("silently different", "other samples unreadable")]
-    return 1 if any(bad) else 0
+    return 1 if any(counts[name] for counts in counted.values() for name in NEVER) else 0
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ def load_log(path: str | Path) -> OpenLog:
         )
     opened = OpenLog(found, read_log(read_bytes(found), str(found)))
     if isinstance(opened.log, ActionLog):
-        added = _read_journal(opened.journal, len(opened.log.files))
+        added = read_journal(opened.journal, len(opened.log.files))
         files = (*opened.log.files, *added)
         opened = OpenLog(found, opened.log.model_copy(update={"files": files}))
     if not opened.log.files:
@@ -277,7 +277,12 @@ def read_log(data: bytes, where: str) -> ActionLog | OldLog:
     return read_document(ActionLog, data, where, versions)
 
 
-def _read_journal(path: Path, count: int) -> list[LoggedFile]:
+def read_journal(path: Path, count: int) -> list[LoggedFile]:
+    """Return what a journal adds to the first ``count`` files of a log.
+
+    Raises:
+        CaptureError: a line is altered, or does not follow the one before.
+    """
     found: list[LoggedFile] = []
     for where, body in sealed_lines(path):
         try:

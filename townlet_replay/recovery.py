@@ -25,6 +25,7 @@ from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, entry_of
 from townlet_replay.errors import CaptureError, DiskError
 from townlet_replay.leftovers import final_name, leftovers, names_in, prefixes_in
 from townlet_replay.lock import WriterLock
+from townlet_replay.log_recovery import log_prefix
 from townlet_replay.manifest import (
     LOG_SUFFIX,
     MANIFEST_SUFFIX,
@@ -80,11 +81,10 @@ def recover_capture(
     """
     directory = Path(path)
     chosen = _prefix_in(directory) if prefix is None else prefix
-    log = directory / f"{chosen}{LOG_SUFFIX}"
-    if log.exists():
+    if log_prefix(directory, chosen) is not None:
         raise CaptureError(
-            f"{log}: an action log, which names only what is whole: nothing to recover; whether it "
-            "is as it was written, says `townlet captures verify`"
+            f"{directory / chosen}{LOG_SUFFIX}: an action log, not a capture; recover_log of "
+            "townlet_replay.log_recovery makes it sound, as does `townlet captures recover`"
         )
     lock = WriterLock(directory / f"{chosen}{MANIFEST_SUFFIX}", chosen)
     lock.acquire()

@@ -123,29 +123,37 @@ def recover(
     Example: townlet captures recover captures/queue_conflict
     """
     from townlet_replay.cli.console import printable, stderr
+    from townlet_replay.log_recovery import log_prefix, recover_log
     from townlet_replay.recovery import recover_capture
 
-    done = recover_capture(capture, prefix)
-    entries = done.capture.manifest.samples
-    rows = sum(entry.rows for entry in entries)
+    of_log = log_prefix(capture, prefix)
+    if of_log is not None:
+        log = recover_log(capture, of_log)
+        path, samples, rows = log.log.path, log.log.count("samples"), log.log.count("rows")
+        found, lost, changed = log.found, log.lost, log.changed
+    else:
+        done = recover_capture(capture, prefix)
+        entries = done.capture.manifest.samples
+        path, samples, rows = done.capture.path, len(entries), sum(e.rows for e in entries)
+        found, lost, changed = done.found, done.lost, done.changed
     if as_json:
         document = {
-            "manifest": str(done.capture.path),
-            "samples": len(entries),
+            "manifest": str(path),
+            "samples": samples,
             "rows": rows,
-            "found": list(done.found),
-            "lost": [damage._asdict() for damage in done.lost],
-            "changed": done.changed,
+            "found": list(found),
+            "lost": [damage._asdict() for damage in lost],
+            "changed": changed,
         }
         typer.echo(json.dumps(document, indent=1))
     else:
-        state = "" if done.changed else ", nothing to do"
-        typer.echo(f"{done.capture.path}: {len(entries)} samples, {rows} rows{state}")
-        for name in done.found:
+        state = "" if changed else ", nothing to do"
+        typer.echo(f"{path}: {samples} samples, {rows} rows{state}")
+        for name in found:
             typer.echo(f"found: {name}")
-        for damage in done.lost:
+        for damage in lost:
             typer.echo(f"lost: {printable(damage.reason)}")
-    if done.lost:
+    if lost:
         if not as_json:
             stderr.print("what is lost stays where it is; nothing reads it", highlight=False)
         raise typer.Exit(READABLE_AFTER_LOSS)

@@ -123,6 +123,7 @@ def write_captures(
     mode: Mode = "full",
     compress: bool = True,
     overwrite: bool = False,
+    bundle: bool = False,
     watch: Watch | None = None,
 ) -> dict[str, Capture]:
     """Write several derived captures, each into a folder of its name; see :func:`write_capture`.
@@ -131,7 +132,9 @@ def write_captures(
     """
     writers = {}
     for name, derived in parts.items():
-        settings = WriterSettings(prefix, derived.metadata, compress, overwrite, mode)
+        settings = WriterSettings(
+            prefix, derived.metadata, compress, overwrite, mode, bundle=bundle
+        )
         writers[name] = _writer(derived, Path(output) / name, settings)
     return {
         name: write_samples(_read(derived.picks, watch or _ignore), writers[name])
