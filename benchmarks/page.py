@@ -1,8 +1,8 @@
 """``python -m benchmarks.page --write``: the pages of speed and their plots, from the results.
 
-Parts of docs/PERFORMANCE.md and docs/SCALE.md between ``<!-- bench: NAME -->`` and ``<!-- end of
-bench -->`` are made from ``benchmarks/results``; everything else is written by hand. A group
-without results says so.
+Parts of docs/PERFORMANCE.md, docs/SCALE.md and docs/WATCHING.md between ``<!-- bench: NAME -->``
+and ``<!-- end of bench -->`` are made from ``benchmarks/results``; everything else is written by
+hand. A group without results says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.targets import TARGETS, Results, verdict
 from townlet_replay.reference.markdown import table
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "PERFORMANCE.md", ROOT / "docs" / "SCALE.md")
+PAGES = tuple(ROOT / "docs" / name for name in ("PERFORMANCE.md", "SCALE.md", "WATCHING.md"))
 STEPS, MACHINES = 1e9, 100  # of docs/SCALE.md
 IMAGES = ROOT / "docs" / "images"
 PART = re.compile(r"<!-- bench: (\w+) -->\n(.*?)<!-- end of bench -->", re.DOTALL)
@@ -233,6 +233,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "here": cost(1),
     "many": cost(MACHINES),
     "points": points,
+    "watching": group_part("watching"),
     **{name: group_part(name) for name in GROUPS},
 }
 

@@ -188,7 +188,7 @@ def _resident(plan: Plan, world: World, slot: int, name: str) -> ResidentSight:
         wallet=float(world.wallet[slot]),
         ingredients=int(world.ingredients[slot]),
         rent_owed=float(world.rent_owed[slot]),
-        doing=_doing(plan, world, slot),
+        doing=doing_of(plan, world, slot),
         busy_object=int(world.busy_object[slot]),
         progress=_progress(plan, world, slot),
         reserved_object=int(world.reserved_object[slot]),
@@ -198,7 +198,8 @@ def _resident(plan: Plan, world: World, slot: int, name: str) -> ResidentSight:
     )
 
 
-def _doing(plan: Plan, world: World, slot: int) -> str:
+def doing_of(plan: Plan, world: World, slot: int) -> str:
+    """Return in a few words what the resident of a slot does."""
     affordance, objects = int(world.busy_affordance[slot]), plan.names.objects
     if affordance != NONE:
         name = plan.names.affordances[affordance]

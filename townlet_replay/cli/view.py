@@ -7,17 +7,23 @@ from typing import Annotated
 
 import typer
 
+from townlet_replay.cli.rerun import Config, OtherKernel
+
+Out = Annotated[Path, typer.Option("--out", help="The page that is written.")]
+Serve = Annotated[
+    bool, typer.Option("--serve", help="Do not write it; show it on this machine only.")
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0: any.")]
+
 
 def view(
     capture: Annotated[Path, typer.Argument(help="Directory of a capture, or its manifest.")],
-    out: Annotated[Path, typer.Option("--out", help="The page that is written.")] = Path(
-        "capture.html"
-    ),
+    out: Out = Path("capture.html"),
     episode: Annotated[int | None, typer.Option(min=0, help="Its number; the first.")] = None,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Do not write it; show it on this machine only.")
-    ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0: any.")] = 0,
+    serve: Serve = False,
+    port: Port = 0,
+    config: Config = None,
+    other_kernel: OtherKernel = False,
 ) -> None:
     """Make a page to watch an episode: one file that needs no network.
 
@@ -28,6 +34,7 @@ def view(
     """
     from rich.progress import track
 
+    from townlet_env.config.load import load_scenario
     from townlet_replay.cli.console import stderr
     from townlet_replay.view.facts import facts_of
     from townlet_replay.view.page import html_of, write_page
@@ -36,13 +43,24 @@ def view(
         capture,
         episode,
         lambda ticks: track(ticks, "ticks", console=stderr, disable=not stderr.is_terminal),
+        config=None if config is None else load_scenario(config),
+        other_kernel=other_kernel,
     )
-    if not serve:
+    if serve:
+        show(html_of(facts), port)
+    else:
         typer.echo(f"{write_page(facts, out)}: open it in a browser")
-        return
-    from townlet_replay.view.serving import serve_page
 
-    def told(address: str) -> None:
-        stderr.print(f"{address} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
 
-    serve_page(html_of(facts), port, told)
+def show(html: str, port: int) -> None:
+    """Serve a page until Ctrl-C, and say where."""
+    from townlet_replay.view.serving import page_route, serve
+
+    serve({"/": page_route(html)}, port, tell)
+
+
+def tell(address: str) -> None:
+    """Say where a page is."""
+    from townlet_replay.cli.console import stderr
+
+    stderr.print(f"{address} (Ctrl-C ends it)", highlight=False, soft_wrap=True)

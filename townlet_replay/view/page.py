@@ -1,15 +1,24 @@
-"""The page as one file that needs nothing else: no server, no network."""
+"""The page to watch a recording, as one file that needs nothing else: no server, no network."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import write_files
-from townlet_replay.view.facts import Facts
+from townlet_replay.view.shell import page_of
+from townlet_replay.view.town_film import Facts
 
-TEMPLATE = "page.html"
+BODY = "watch.html"
+PROGRAMS = (
+    "common.js",
+    "watch_facts.js",
+    "watch_town.js",
+    "watch_rows.js",
+    "watch_rewards.js",
+    "watch_line.js",
+    "watch_side.js",
+    "watch.js",
+)
 
 
 def html_of(facts: Facts) -> str:
@@ -21,20 +30,7 @@ def html_of(facts: Facts) -> str:
     Raises:
         CaptureError: jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise CaptureError(
-            'a page needs jinja2: install it with "pip install townlet[report]"'
-        ) from error
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    data = json.dumps(facts, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    title = f"{facts['title']}, episode {facts['episode']}"
-    return environment.get_template(TEMPLATE).render(title=title, data=safe)
+    return page_of(f"{facts['title']}, episode {facts['episode']}", facts, BODY, PROGRAMS)
 
 
 def write_page(facts: Facts, path: str | Path) -> Path:
