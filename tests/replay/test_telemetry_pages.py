@@ -103,7 +103,7 @@ def test_the_schema_command_prints_the_published_schema():
     assert isinstance(run("schema", "--version", "9").exception, TelemetryError)
 
 
-@pytest.mark.parametrize("command", ["validate", "watch", "summary", "plot", "schema"])
+@pytest.mark.parametrize("command", ["validate", "watch", "summary", "plot", "board", "schema"])
 def test_help_shows_an_example(command):
     assert f"Example: townlet telemetry {command}" in run(command, "--help").stdout
 
@@ -125,6 +125,7 @@ def test_every_command_of_the_page_works(log, monkeypatch):
         "watch",
         "summary",
         "plot",
+        "board",
         "schema",
     }
     for command in commands:

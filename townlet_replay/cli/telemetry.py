@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from townlet_replay.cli.board import board
 from townlet_replay.errors import TelemetryError
 
 app = typer.Typer(
@@ -139,6 +140,9 @@ def plot(
     target = output or log.with_suffix(".png")
     plot_log(log, target)
     typer.echo(str(target))
+
+
+app.command()(board)
 
 
 @app.command()

@@ -1,0 +1,169 @@
+// One small chart: lines, limits, the part of the x axis that all charts share.
+const LEFT = 46, FOOT = 16, TOP = 6;
+
+function buildChart(parent, chart) {
+  const card = make("section"), head = make("h2"), title = make("b", "", chart.title), now = make("span");
+  const strip = make("div", "strip"), canvas = make("canvas"), cross = make("i"), box = make("u");
+  head.append(title, now);
+  strip.append(canvas, cross, box);
+  card.append(head);
+  if (chart.curves && chart.curves.length > 1) {
+    const legend = make("div", "chips");
+    chart.curves.forEach(({ label }, c) => legend.append(curveChip(label, c)));
+    card.append(legend);
+  }
+  card.append(strip);
+  cross.hidden = box.hidden = true;
+  parent.append(card);
+  return Object.assign(chart, { card, now, canvas, cross, box, lines: [] });
+}
+// With several logs the colour is the log's, and dashes tell the curves apart.
+function curveChip(label, c) {
+  if (facts.logs.length < 2) return chip("span", colour(c), label);
+  return make("span", "chip plain", `${["\u2500\u2500", "\u2504\u2504", "\u00b7\u00b7\u00b7", "\u2500\u00b7"][c % 4]} ${label}`);
+}
+
+function drawChart(chart, range, axis) {
+  chart.lines = linesOf(chart, axis);
+  chart.card.hidden = !chart.lines.length;
+  if (!chart.lines.length) return;
+  const [pen, w, h] = fitted(chart.canvas);
+  const limits = (chart.curves || []).flatMap(({ key }) => facts.limits.filter((limit) => limit.key === key));
+  const [low, high] = heights(chart.lines, range, limits);
+  const X = (x) => LEFT + ((x - range[0]) / (range[1] - range[0] || 1)) * (w - LEFT - 6);
+  const Y = (y) => TOP + ((high - y) / (high - low)) * (h - TOP - FOOT);
+  drawAxes(pen, w, h, range, low, high, Y);
+  pen.save();
+  pen.beginPath();
+  pen.rect(LEFT - 2, 0, w - LEFT + 2, h - FOOT + 2);
+  pen.clip();
+  for (const line of chart.lines) drawLine(pen, line, range, X, Y, w);
+  pen.restore();
+  for (const limit of limits) drawLimit(pen, w, limit, low, high, Y);
+}
+
+// The range of the y axis: what is visible, and a limit if that is not far.
+function heights(lines, range, limits) {
+  let low = Infinity, high = -Infinity;
+  for (const { xs, ys } of lines) {
+    const [first, end] = visible(xs, range);
+    for (let i = first; i < end; i++) {
+      if (ys[i] < low) low = ys[i];
+      if (ys[i] > high) high = ys[i];
+    }
+  }
+  if (low > high) return [0, 1];
+  const span = high - low || Math.abs(high) || 1;
+  for (const { bound } of limits) {
+    if (bound > high && bound <= high + span) high = bound;
+    if (bound < low && bound >= low - span) low = bound;
+  }
+  const more = (high - low || Math.abs(high) || 1) * 0.06;
+  return [low - more, high + more];
+}
+
+// Indices of the points in a range, and one more at each side.
+function visible(xs, range) {
+  return [Math.max(0, lowerBound(xs, range[0]) - 1), Math.min(xs.length, lowerBound(xs, range[1]) + 2)];
+}
+function lowerBound(xs, x) {
+  let first = 0, end = xs.length;
+  while (first < end) {
+    const middle = (first + end) >> 1;
+    if (xs[middle] < x) first = middle + 1; else end = middle;
+  }
+  return first;
+}
+
+function drawAxes(pen, w, h, range, low, high, Y) {
+  pen.font = "11px system-ui";
+  pen.textBaseline = "middle";
+  pen.textAlign = "right";
+  const step = niceStep((high - low) / 3);
+  for (let y = Math.ceil(low / step) * step; y <= high; y += step) {
+    pen.fillStyle = theme.line;
+    pen.fillRect(LEFT, Math.round(Y(y)), w - LEFT - 6, 1);
+    pen.fillStyle = theme.soft;
+    pen.fillText(figure(Math.abs(y) < step / 1e6 ? 0 : y), LEFT - 5, Y(y));
+  }
+  pen.textBaseline = "bottom";
+  pen.textAlign = "left";
+  pen.fillText(figure(range[0], 6), LEFT, h);
+  pen.textAlign = "right";
+  pen.fillText(figure(range[1], 6), w - 6, h);
+  pen.textAlign = "left";
+}
+function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough)), share = rough / power;
+  return power * (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10);
+}
+
+// Where points are denser than pixels, one column of pixels gets its lowest and highest point.
+function drawLine(pen, { xs, ys, shade, dash }, range, X, Y, w) {
+  const [first, end] = visible(xs, range), dense = end - first > 2 * w;
+  pen.strokeStyle = pen.fillStyle = shade;
+  pen.lineWidth = 1.4;
+  pen.setLineDash(dash);
+  pen.beginPath();
+  let open = false, pixel = -1, low = 0, high = 0;
+  const put = (x, y) => { if (open) pen.lineTo(x, y); else pen.moveTo(x, y); open = true; };
+  for (let i = first; i < end; i++) {
+    if (Number.isNaN(ys[i])) { open = false; continue; }
+    const x = X(xs[i]), y = Y(ys[i]);
+    if (!dense) { put(x, y); continue; }
+    if (Math.floor(x) !== pixel) {
+      if (pixel >= 0) { put(pixel, low); put(pixel, high); }
+      pixel = Math.floor(x);
+      low = high = y;
+    } else { low = Math.min(low, y); high = Math.max(high, y); }
+  }
+  if (dense && pixel >= 0) { put(pixel, low); put(pixel, high); }
+  pen.stroke();
+  pen.setLineDash([]);
+  if (end - first > 40) return;
+  for (let i = first; i < end; i++) {
+    if (!Number.isNaN(ys[i])) pen.fillRect(X(xs[i]) - 1.5, Y(ys[i]) - 1.5, 3, 3);
+  }
+}
+
+function drawLimit(pen, w, limit, low, high, Y) {
+  const inside = limit.bound >= low && limit.bound <= high, above = limit.bound > high;
+  pen.strokeStyle = pen.fillStyle = theme.red;
+  const y = inside ? Y(limit.bound) : Y(above ? high : low);
+  if (inside) {
+    pen.setLineDash([6, 4]);
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(LEFT, y);
+    pen.lineTo(w - 6, y);
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+  pen.textAlign = "right";
+  pen.textBaseline = above || (inside && y < 20) ? "top" : "bottom";
+  const arrow = inside ? "" : above ? " \u2191" : " \u2193";
+  const text = `limit ${limit.side} ${figure(limit.bound)}${arrow}`;
+  const foot = y + (pen.textBaseline === "top" ? 2 : -2);
+  pen.strokeStyle = theme.card;
+  pen.lineWidth = 4;
+  pen.lineJoin = "round";
+  pen.strokeText(text, w - 8, foot);
+  pen.fillText(text, w - 8, foot);
+  pen.textAlign = "left";
+}
+
+// The values at a place of the x axis, or the newest ones.
+function tellValues(chart, x, range) {
+  const wide = chart.canvas.clientWidth - LEFT - 6;
+  chart.cross.hidden = x === null;
+  if (x !== null) {
+    const at = LEFT + ((x - range[0]) / (range[1] - range[0] || 1)) * wide;
+    chart.cross.style.transform = `translateX(${at}px)`;
+  }
+  const values = chart.lines.slice(0, 4).map(({ xs, ys }) => {
+    if (x === null) return figure(ys.findLast((v) => !Number.isNaN(v)));
+    const i = lowerBound(xs, x), before = Math.max(0, i - 1);
+    return figure(ys[i < xs.length && Math.abs(xs[i] - x) < Math.abs(xs[before] - x) ? i : before]);
+  });
+  put(chart.now, values.join(" \u00b7 ") + (chart.lines.length > 4 ? " ..." : ""));
+}
