@@ -1,4 +1,4 @@
-"""Step sizes and clip ranges that change over a run: the numbers, and who follows them."""
+"""Step sizes, clip ranges and entropy bonuses over a run: the numbers, and who follows them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from town_captures import TINY, policy_capture, script_capture, tiny_network
 from toy_rollouts import own_rollout, small_network
@@ -20,6 +21,7 @@ from townlet_replay.training.fused import FusedPPO
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.ppo import PPOConfig, make_optimizer, ppo_update
 from townlet_replay.training.run import train
+from townlet_replay.training.sb3_runs import train_live
 from townlet_replay.training.schedules import Schedule
 
 SCENARIO = "kitchen_breakfast"
@@ -164,3 +166,39 @@ def test_fused_updates_take_the_clip_range_of_the_moment():
             assert torch.allclose(ours, theirs, atol=2e-6)
         trained.append(network.digest)
     assert trained[0] != trained[1]
+
+
+FADING = {"ent_coef": 0.04, "ent_coef_schedule": "linear", "ent_coef_end": 0.01}
+
+
+@pytest.mark.parametrize("mode", ["fused", "autograd"])
+def test_the_entropy_bonus_follows_its_schedule(mode):
+    assert PPOConfig.model_validate(FADING).at(0.5).ent_coef == pytest.approx(0.025)
+    config = config_of(
+        ppo={**FADING, "target_kl": None, "minibatch_size": 64},
+        live={"steps": 128, "num_worlds": 2, "rollout_ticks": 16},
+        compute={"mode": mode},
+    )
+    harness = TrainingHarness(config)
+    totals = [
+        (record.loss_total - record.loss_policy - config.ppo.vf_coef * record.loss_value)
+        / record.loss_entropy
+        for record in harness.run_live().records
+    ]
+    weights = [config.ppo.ent_coefs(0.5), config.ppo.ent_coefs(0.0)]
+    assert totals == pytest.approx(weights, rel=1e-3)
+
+
+def test_the_entropy_bonus_of_stable_baselines3_follows_the_same():
+    live = {"steps": 128, "num_worlds": 2, "rollout_ticks": 16}
+    config = config_of(ppo={**FADING, "minibatch_size": 64}, live=live, learner="sb3-maskable")
+    seen = []
+
+    class Looker(BaseCallback):
+        def _on_step(self):
+            seen.append(self.model.ent_coef)
+            return True
+
+    model = train_live(config, callbacks=[Looker()])
+    assert set(seen) == {0.04, config.ppo.ent_coefs(0.5)}
+    assert model.ent_coef == config.ppo.ent_coefs(0.0) < 0.0101

@@ -30,6 +30,7 @@ from townlet_replay.policy.network import NetworkConfig, ObservationSpec, Townle
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.sb3 import CaptureMaskablePPO
+from townlet_replay.training.sb3_entropy import follow_entropy
 from townlet_replay.training.sb3_runs import check_forgetful, ppo_settings
 
 _HEADS = {"action_head": "action_net", "value_head": "value_net"}
@@ -71,7 +72,7 @@ def train_live(course: Course, seed: int, examiner: Examiner, watch: Watch) -> R
         )
     load_weights(model, start)
     scout = _Scout(course, start, examiner, watch, seed)
-    model.learn(live.steps, callback=scout)
+    model.learn(live.steps, callback=[*follow_entropy(config.ppo, live.steps), scout])
     return Run(
         seed=seed,
         points=tuple(scout.points),
@@ -98,7 +99,8 @@ def train_on_capture(course: Course, seed: int, start: Start, examiner: Examiner
     load_weights(model, start.network)
     counter = StepCounter(model)
     health = _Pulse("ppo on capture")
-    model.learn(config.epochs * rows_of(start.dataset), callback=health)
+    rows = config.epochs * rows_of(start.dataset)
+    model.learn(rows, callback=[*follow_entropy(config.ppo, rows), health])
     point = _examine(model, "ppo on capture", counts_after(start, counter.steps), examiner)
     copy = native_copy(model, start.network)
     with examiner.aside():

@@ -109,7 +109,7 @@ class Computing:
             self._learner = FusedPPO(self._fused, self.optimizer, settings, threads)
 
     def follow(self, remaining: float) -> None:
-        """Set step size and clip range to what is due when so much of the run remains."""
+        """Set what follows a schedule to what is due when so much of the run remains."""
         self.settings = self._config.ppo.at(remaining)
         self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate
 

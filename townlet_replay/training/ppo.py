@@ -51,7 +51,11 @@ class PPOConfig(PacedSettings):
     clip_range_vf: float | None = Field(
         None, gt=0, description="how far a value may leave the recorded one; None: no clipping"
     )
-    ent_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus (SB3: 0)")
+    ent_coef: float = Field(
+        0.01, ge=0, description="weight of the entropy bonus, at first (SB3: 0)"
+    )
+    ent_coef_schedule: ScheduleKind = Field("constant", description="of that weight, over the run")
+    ent_coef_end: float = Field(0.0, ge=0, description="what a schedule comes to")
     vf_coef: float = Field(0.5, ge=0, description="weight of the mean squared value error")
     max_grad_norm: float = Field(0.5, gt=0, description="clip of the global gradient norm")
     epochs: AtLeastOne = Field(4, description="passes over the rollout per update (SB3: 10)")
@@ -67,12 +71,18 @@ class PPOConfig(PacedSettings):
         """The clip range over the run."""
         return Schedule(self.clip_range_schedule, self.clip_range, self.clip_range_end)
 
+    @property
+    def ent_coefs(self) -> Schedule:
+        """The weight of the entropy bonus over the run."""
+        return Schedule(self.ent_coef_schedule, self.ent_coef, self.ent_coef_end)
+
     def at(self, remaining: float) -> PPOConfig:
         """Return the settings of an update when so much of the run remains, from 1 down to 0."""
         return self.model_copy(
             update={
                 "learning_rate": self.learning_rates(remaining),
                 "clip_range": self.clip_ranges(remaining),
+                "ent_coef": self.ent_coefs(remaining),
             }
         )
 

@@ -26,6 +26,7 @@ from townlet_replay.training.epoch_log import EpochLog
 from townlet_replay.training.ppo import PPOConfig
 from townlet_replay.training.records import Progress, Verdict, check_moved, town_figures
 from townlet_replay.training.sb3 import CaptureMaskablePPO, CapturePPO, TownletExtractor
+from townlet_replay.training.sb3_entropy import follow_entropy
 from townlet_replay.training.sb3_trace import TraceCallback
 from townlet_replay.training.schedules import Schedule
 from townlet_replay.training.telemetry_schema import EpochRecord
@@ -171,7 +172,8 @@ def _learn(
 ) -> None:
     model.set_logger(_logger(config))
     try:
-        model.learn(steps, callback=[scribe, *_tracer(config), *callbacks])
+        followers = [*follow_entropy(config.ppo, steps), *_tracer(config)]
+        model.learn(steps, callback=[scribe, *followers, *callbacks])
     finally:
         # Also after Ctrl-C: what was learnt so far is kept, unless nothing was.
         if config.checkpoint is not None and scribe.updates:
@@ -255,7 +257,13 @@ class _Scribe(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        self._rows = self.model.rollout_buffer.rewards.size  # type: ignore[attr-defined]
+        model: Any = self.model
+        self._rows = model.rollout_buffer.rewards.size
+
+    @property
+    def _ent_coef(self) -> float:
+        model: Any = self.model
+        return float(model.ent_coef)
 
     def _on_rollout_start(self) -> None:
         self._write()
@@ -293,7 +301,7 @@ class _Scribe(BaseCallback):
             loss_value=value,
             loss_entropy=entropy,
             # Stable-Baselines3 logs the loss of its last minibatch; this is the mean of all.
-            loss_total=policy + ppo.ent_coef * entropy + ppo.vf_coef * value,
+            loss_total=policy + self._ent_coef * entropy + ppo.vf_coef * value,
             clip_fraction=said["train/clip_fraction"],
             kl_divergence=said["train/approx_kl"],
             explained_variance=said.get("train/explained_variance"),
