@@ -48,7 +48,9 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> Bytes:
     Args:
         arrays: name -> array of booleans, integers or floats of at most 8 bytes.
     """
-    encoded = [_encode(array) for array in arrays.values()]
+    bounds = [_most_bytes(*_table(a.shape, a.itemsize), a.itemsize) for a in arrays.values()]
+    room = np.empty((2, max(bounds, default=0)), np.uint8)
+    encoded = [_encode(array, room) for array in arrays.values()]
     directory: Directory = {}
     parts: list[bytes] = []
     bodies = _deflate_long([body for body, _ in encoded])
@@ -141,13 +143,17 @@ def _most_bytes(rows: int, width: int, size: int) -> int:
     return 6 * width + rows * (4 * width + -(-width // BLOCK))
 
 
-def _encode(array: NDArray[Any]) -> tuple[bytes, bytes]:
-    """Return the body of an array, to be deflated, and what is kept apart."""
+def _encode(array: NDArray[Any], room: Bytes) -> tuple[bytes, bytes]:
+    """Return the body of an array, to be deflated, and what is kept apart.
+
+    Args:
+        array: to be written.
+        room: (2, n) for both.
+    """
     if not array.size:
         return b"", b""
     size = array.itemsize
-    rows, width = _table(array.shape, size)
-    room = np.empty(_most_bytes(rows, width, size), np.uint8)
+    rows, _ = _table(array.shape, size)
     encode = _encode_cells if size == 1 else _encode_columns
     return encode(np.ascontiguousarray(array).reshape(rows, -1), room)
 
@@ -160,22 +166,23 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _encode_cells(table: NDArray[Any], room: Bytes) -> tuple[bytes, bytes]:
-    size = encode_cells(_read_only(table.view(np.uint8)), room)
-    if room[0] == PLAIN and looks_random(room[1:size]):
-        return room[:1].tobytes(), room[1:size].tobytes()
-    return room[:size].tobytes(), b""
+    body = room[0]
+    size = encode_cells(_read_only(table.view(np.uint8)), body)
+    if body[0] == PLAIN and looks_random(body[1:size]):
+        return body[:1].tobytes(), body[1:size].tobytes()
+    return body[:size].tobytes(), b""
 
 
 def _encode_columns(table: NDArray[Any], room: Bytes) -> tuple[bytes, bytes]:
     little = table.astype(table.dtype.newbyteorder("<"), copy=False)
     words = little.view("<u2" if table.dtype.itemsize == 2 else "<u4")
     numbers = _read_only(words.astype(np.uint32, copy=False))
-    apart = np.empty_like(room)
+    body, apart = room
     at: Int = 0
     apart_at: Int = 0
     for first in range(0, numbers.shape[1], BLOCK):
-        at, apart_at = encode_block(numbers, first, room, at, apart, apart_at)
-    return room[:at].tobytes(), apart[:apart_at].tobytes()
+        at, apart_at = encode_block(numbers, first, body, at, apart, apart_at)
+    return body[:at].tobytes(), apart[:apart_at].tobytes()
 
 
 def _unpack_array(entry: PackedArray, stored: memoryview) -> NDArray[Any]:

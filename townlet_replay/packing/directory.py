@@ -19,7 +19,7 @@ _HEADER = struct.Struct("<4sIII")  # and bytes of the directory, deflated and no
 # Of an array: bytes of the name, dtype, layout, dimensions; bytes of the body, of the body
 # deflated, of what is kept apart; CRC-32 of the last two. The name and the shape follow.
 _ENTRY = struct.Struct("<BBBBIIII")
-_SIZE = "Q"  # of a dimension
+_SHAPES = [struct.Struct(f"<{ndim}Q") for ndim in range(MAX_NDIM + 1)]
 _DTYPES = ("b1", "i1", "u1", "i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8")
 _LAYOUTS = (CELLS, COLUMNS)
 _MAX_BYTES = 2**20
@@ -61,7 +61,7 @@ def _entry(name: str, entry: PackedArray) -> bytes:
     word = name.encode("utf-8")
     codes = (len(word), _DTYPES.index(entry.dtype), _LAYOUTS.index(entry.layout))
     sizes = (entry.body, entry.deflated, entry.apart, entry.checksum)
-    shape = struct.pack(f"<{len(entry.shape)}{_SIZE}", *entry.shape)
+    shape = struct.pack(f"<{len(entry.shape)}Q", *entry.shape)
     return _ENTRY.pack(*codes, len(entry.shape), *sizes) + word + shape
 
 
@@ -102,8 +102,8 @@ def _entries(text: bytes) -> Directory:
                 f"directory of the packed arrays: {name[:80]!r} has an unknown dtype or layout, "
                 f"more than {MAX_NDIM} dimensions, or a second entry"
             )
-        shape = struct.unpack_from(f"<{ndim}{_SIZE}", text, at + length)
-        at += length + struct.calcsize(f"<{ndim}{_SIZE}")
+        shape = _SHAPES[ndim].unpack_from(text, at + length)
+        at += length + _SHAPES[ndim].size
         directory[name] = PackedArray(_DTYPES[dtype], shape, _LAYOUTS[layout], *sizes)
     return directory
 
