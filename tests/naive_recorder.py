@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 
+from townlet_replay.errors import CaptureError
 from townlet_replay.frames import Ending, Frame, SampleOrigin, frames_to_replay_sample
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.sample import with_metrics
@@ -81,7 +82,7 @@ class NaiveRecorder:
             self.rows[agent][-1] = ended
 
     def samples(self, lookup, metadata, names=None):
-        """Return the samples by agent."""
+        """Return the samples by agent, without those whose rows do not fit each other."""
         found = {}
         for agent, rows in self.rows.items():
             observation, mask = self.ends[agent] if agent in self.done else self.seen[agent]
@@ -95,7 +96,10 @@ class NaiveRecorder:
                 capture_metadata=metadata or CaptureMetadata(),
             )
             ending = Ending(observation, self.final_values.get(agent, np.nan), mask)
-            sample = frames_to_replay_sample(rows, ending, origin)
+            try:
+                sample = frames_to_replay_sample(rows, ending, origin)
+            except CaptureError:
+                continue
             infos = self.told[agent]
             events = [e for info in infos for e in info.get("events", ())]
             refused = [info["illegal_action"] for info in infos if "illegal_action" in info]

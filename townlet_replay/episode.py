@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN
-from townlet_replay.metrics import TownEvent
 from townlet_replay.notes import NO_NOTES, Action, Notes
+from townlet_replay.rows import NO_INFO, Row, Table, row_of
 from townlet_replay.sidecar import CaptureMetadata
 
 Returned = tuple[
@@ -21,22 +21,6 @@ Returned = tuple[
 """Observations, rewards, terminations, truncations and infos, by agent."""
 SeenArrays = tuple[dict[str, NDArray[Any]], NDArray[np.int8] | None]
 """Observations by key, and masks."""
-
-Row = tuple[
-    int,  # number of the step, from 1
-    Action,  # as it is recorded
-    float,  # reward
-    int,  # tick
-    NDArray[np.float32] | None,  # reward components
-    Sequence[TownEvent] | None,  # events; None: not told
-    bool | None,  # whether the action was refused; None: not told
-]
-"""What an agent did and got in one step; a plain tuple, because there is one per agent step."""
-
-NO_INFO: Mapping[str, Any] = {}
-ROW_BYTES = 256  # of a row and its numbers
-
-_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Critic(Protocol):
@@ -93,19 +77,27 @@ class Eyes(Protocol):
             CaptureError: something cannot be recorded at all.
         """
 
+    def release(self) -> None:
+        """Nobody asks for what was seen any more."""
+
 
 class Life:
     """The rows of one agent so far."""
 
-    def __init__(self, sight: Seen) -> None:
+    def __init__(self, sight: Seen, first: int) -> None:
         self.sight = sight
+        self.first = first  # step that it acted in
+        self.last = first  # step after which it saw what followed
         self.rows: list[Row] = []
         self.terminated = False  # in the last row
         self.truncated = False
-        self.last = 0  # the step after which it saw what followed
         self.done = False  # nothing can follow
-        self.final_value = NAN
         self.fault: str | None = None  # why these rows are no sample
+
+    @property
+    def most_rows(self) -> int:
+        """At most so many rows there are."""
+        return self.last - self.first + 1
 
     def raw_ending(self) -> Any:
         """Return the observation after the last row as the environment gave it."""
@@ -124,6 +116,7 @@ class OpenEpisode:
         seen: What everybody who is there sees.
         lives: Everybody who acted, in the order of their first rows.
         notes: What is known of actions, by the number of the step.
+        final_values: V of what followed the last row, by agent; the next row forgets it.
     """
 
     def __init__(self, episode_id: int, seed: int | None, eyes: Eyes) -> None:
@@ -132,6 +125,7 @@ class OpenEpisode:
         self.seen: dict[Any, Seen] = {}
         self.lives: dict[Any, Life] = {}
         self.notes: dict[int, Notes] = {}
+        self.final_values: dict[Any, float] = {}
         self._eyes = eyes
         self._step = 0  # steps recorded
         self._faults: dict[Any, str] = {}  # why what somebody sees now can belong to no sample
@@ -173,7 +167,7 @@ class OpenEpisode:
         same = len(agents) == len(seen) and all(map(seen.__contains__, agents))
         if not same:
             seen = seen | {agent: self._eyes.meet(agent) for agent in agents if self._is_new(agent)}
-        faults = self._eyes.look(seen, rows, returned, agents)
+        faults = self._eyes.look(seen, chosen, returned, agents)
         self._add(rows, notes)
         self.seen, self._faults = seen, faults
         if same and not any(terminations.values()) and not any(truncations.values()):
@@ -201,31 +195,65 @@ class OpenEpisode:
         life = self.lives.get(agent)
         return agent not in self.seen and (life is None or not life.done)
 
-    def _rows_of(self, chosen: Mapping[Any, Action], returned: Returned) -> dict[Any, Row]:
+    def _rows_of(self, chosen: Mapping[Any, Action], returned: Returned) -> Mapping[Any, Any]:
+        """Return what is to be kept of each of those who acted."""
         step, rewards, infos = self._step + 1, returned[1], returned[4]
         if not chosen.keys() <= rewards.keys():
             agent = next(agent for agent in chosen if agent not in rewards)
             raise CaptureError(f"step returned no reward for agent {agent!r}, which acted")
         return {
-            agent: _row(step, action, float(rewards[agent]), infos.get(agent, NO_INFO), agent)
+            agent: row_of(step, action, float(rewards[agent]), infos.get(agent, NO_INFO), agent)
             for agent, action in chosen.items()
         }
 
-    def _add(self, rows: Mapping[Any, Row], notes: Notes) -> None:
+    def _add(self, rows: Mapping[Any, Any], notes: Notes) -> None:
         """Add rows; what everybody sees after them is with their sights already."""
         self._step += 1
         lives = self.lives
-        for agent, row in rows.items():
-            life = lives.get(agent)
-            if life is None:
-                life = lives[agent] = Life(self.seen[agent])
-            life.rows.append(row)
-            life.sight.count += 1
-            life.final_value = NAN
+        if not rows.keys() <= lives.keys():
+            for agent in rows:
+                if agent not in lives:
+                    lives[agent] = Life(self.seen[agent], self._step)
+        self._keep(rows)
+        if self.final_values:
+            for agent in rows:
+                self.final_values.pop(agent, None)
         if notes is not NO_NOTES:
             self.notes[self._step] = notes
         if self._faults:
             self._blame(rows)
+
+    def _keep(self, rows: Mapping[Any, Any]) -> None:
+        lives = self.lives
+        for agent, row in rows.items():
+            life = lives[agent]
+            life.rows.append(row)
+            life.sight.count += 1
+
+    def _last_row(self, life: Life, agent: Any) -> int:
+        """Return the number of the last step in which somebody acted."""
+        del agent
+        return life.rows[-1][0]
+
+    def table(self, agent: Any) -> Table:
+        """Return the rows of somebody who acted."""
+        steps, actions, rewards, ticks, components, events, refused = zip(
+            *self.lives[agent].rows, strict=True
+        )
+        told = [more for some in events for more in some or ()]
+        return Table(
+            steps=steps,
+            actions=actions,
+            rewards=rewards,
+            ticks=ticks,
+            components=components,
+            events=None if None in events else told,
+            refused=None if None in refused else sum(refused),
+        )
+
+    def release(self) -> None:
+        """Nobody asks for a table or a sight any more."""
+        self._eyes.release()
 
     def _end(
         self, agent: object, terminations: Mapping[Any, bool], truncations: Mapping[Any, bool]
@@ -240,7 +268,7 @@ class OpenEpisode:
             return
         self._blame((agent,))
         terminated, truncated = terminations.get(agent, False), truncations.get(agent, False)
-        acted = life.rows[-1][0] == self._step
+        acted = self._last_row(life, agent) == self._step
         life.terminated = bool(terminated)
         life.truncated = not terminated or (acted and bool(truncated))
         life.last, life.done = self._step, True
@@ -248,9 +276,10 @@ class OpenEpisode:
     def needs_value(self, agent: object) -> bool:
         """Whether the rows of an agent have values, and the one after the last is unknown."""
         life = self.lives.get(agent)
-        if life is None or life.terminated or not math.isnan(life.final_value):
+        final_value = self.final_values.get(agent, NAN)
+        if life is None or life.terminated or not math.isnan(final_value):
             return False
-        notes = self.notes.get(life.rows[-1][0], NO_NOTES)
+        notes = self.notes.get(self._last_row(life, agent), NO_NOTES)
         return not math.isnan(notes.values.get(agent, NAN))
 
     def metadata(self, of_capture: CaptureMetadata) -> CaptureMetadata:
@@ -265,59 +294,3 @@ class OpenEpisode:
             life = self.lives.get(agent)
             if life is not None:
                 life.fault = life.fault or self._faults.get(agent)
-
-
-def _row(step: int, action: Action, reward: float, info: Mapping[str, Any], agent: object) -> Row:
-    if not -_MAX_FLOAT32 <= reward <= _MAX_FLOAT32:
-        raise CaptureError(
-            f"step returned the reward {reward} for agent {agent!r}; "
-            "expected a finite number that float32 can hold"
-        )
-    told = info.get
-    components, refused = told("reward_components"), told("illegal_action")
-    return (
-        step,
-        action,
-        reward,
-        step if (tick := told("tick")) is None else _tick(tick, step),
-        None if components is None else _components(components),
-        _events(told("events")),
-        None if refused is None else bool(refused),
-    )
-
-
-def _tick(tick: object, step: int) -> int:
-    if isinstance(tick, (int, np.integer)) and 0 <= tick < 2**31:
-        return int(tick)
-    return step
-
-
-def _components(components: object) -> NDArray[np.float32] | None:
-    if not isinstance(components, (np.ndarray, list, tuple)):
-        return None
-    return np.array(components, np.float32)
-
-
-def _events(told: object) -> Sequence[TownEvent] | None:
-    """Return the events of a step as mappings, or ``None`` if they are not told."""
-    if not isinstance(told, (list, tuple)):
-        return None
-    if not told:
-        return ()
-    tables = [read_event(event) for event in told]
-    known = [table for table in tables if table is not None]
-    return known if len(known) == len(tables) else None
-
-
-def read_event(event: object) -> TownEvent | None:
-    """Return an event as a mapping with ``event``, ``value``, ``affordance``; else ``None``."""
-    if isinstance(event, tuple) and hasattr(event, "_asdict"):
-        event = event._asdict()
-    if not isinstance(event, Mapping) or not isinstance(event.get("event"), str):
-        return None
-    value = event.get("value", event.get("intensity", event.get("minutes", 0.0)))
-    return {
-        "event": event["event"],
-        "affordance": event.get("affordance"),
-        "value": float(value or 0.0),
-    }

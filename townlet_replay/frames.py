@@ -68,16 +68,16 @@ class Columns(NamedTuple):
     observations: dict[str, NDArray[Any]]  # key -> (T, ...)
     action_mask: NDArray[np.int8] | None  # (T, A)
     actions: NDArray[Any]  # (T,) ids, or (T, ...) components
-    rewards: Sequence[float]
+    rewards: Sequence[float] | NDArray[np.float32]
     terminations: NDArray[np.bool_]  # (T,)
     truncations: NDArray[np.bool_]  # (T,)
-    ticks: Sequence[int]
+    ticks: Sequence[int] | NDArray[np.int32]
     log_probs: Sequence[float]  # NaN: unknown
     values: Sequence[float]  # NaN: unknown
     policy_log_probs: Sequence[float] = ()
     logits: Sequence[NDArray[np.float32] | None] = ()  # (A,) each; empty: none of these is known
     intents: Sequence[int | NDArray[Any] | None] = ()
-    reward_components: Sequence[NDArray[np.float32] | None] = ()  # (K,) each
+    reward_components: Sequence[NDArray[np.float32] | None] | NDArray[np.float32] | None = None
     policy_versions: Sequence[int | None] = ()
 
 
@@ -243,7 +243,9 @@ def _extras(columns: Columns, ending: Ending) -> dict[str, NDArray[Any]]:
         intents = [action if intent is None else intent for intent, action in pairs]
         extras["intent_actions"] = stack_actions("intents", intents)
     components = columns.reward_components
-    if components and all(row is not None for row in components):
+    if isinstance(components, np.ndarray):
+        extras["reward_components"] = components
+    elif components is not None and not any(row is None for row in components):
         extras["reward_components"] = stack("reward_components", components).astype(np.float32)
     if any(version is not None for version in columns.policy_versions):
         versions = [-1 if version is None else version for version in columns.policy_versions]

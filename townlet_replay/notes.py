@@ -61,11 +61,11 @@ class Attached(NamedTuple):
             CaptureError: names one of them.
         """
         for table in self[:4]:
-            for agent in table or ():
-                if agent not in present:
-                    raise CaptureError(
-                        f"annotate: agent {agent!r} is not there; expected some of {list(present)}"
-                    )
+            if table and not table.keys() <= present.keys():
+                agent = next(agent for agent in table if agent not in present)
+                raise CaptureError(
+                    f"annotate: agent {agent!r} is not there; expected some of {list(present)}"
+                )
 
     def read(self, formats: Formats) -> Notes:
         """Return checked copies.
@@ -80,7 +80,7 @@ class Attached(NamedTuple):
         return Notes(
             {} if log_probs is None else _log_probs(log_probs, formats),
             {} if values is None else finite_or_nan("value", values),
-            {} if logits is None else {a: np.array(x, np.float32) for a, x in logits.items()},
+            {} if logits is None else {a: _copied(x) for a, x in logits.items()},
             {}
             if intents is None
             else {agent: formats[agent].encode(agent, x) for agent, x in intents.items()},
@@ -107,7 +107,14 @@ def finite_or_nan(name: str, numbers: Mapping[Any, float]) -> dict[Any, float]:
 def _log_probs(numbers: Mapping[Any, float], formats: Formats) -> dict[Any, float]:
     """Return log-probs; one of an action id is at most that of probability 1."""
     found = finite_or_nan("log-prob", numbers)
-    for agent, number in found.items():
-        if number > MAX_DISCRETE_LOG_PROB and formats[agent].discrete:
-            raise CaptureError(f"agent {agent!r}: log-prob {number} of an action id is above 0")
+    if any(number > MAX_DISCRETE_LOG_PROB for number in found.values()):
+        for agent, number in found.items():
+            if number > MAX_DISCRETE_LOG_PROB and formats[agent].discrete:
+                raise CaptureError(f"agent {agent!r}: log-prob {number} of an action id is above 0")
     return found
+
+
+def _copied(logits: Any) -> NDArray[np.float32]:
+    if type(logits) is np.ndarray and logits.dtype == np.float32:
+        return logits.copy()
+    return np.array(logits, np.float32)

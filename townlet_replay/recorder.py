@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pettingzoo.utils.wrappers import BaseParallelWrapper
 
 from townlet_replay.background import BackgroundWriter, DirectWriter, EpisodeWriter
-from townlet_replay.episode import Critic, Eyes, OpenEpisode, Returned
+from townlet_replay.episode import Critic, OpenEpisode, Returned
 from townlet_replay.errors import CaptureError
-from townlet_replay.finished import FinishedEpisode
+from townlet_replay.finished import FinishedEpisode, Origin
 from townlet_replay.notes import NO_NOTES, Action, Attached, finite_or_nan
 from townlet_replay.provenance import (
     bare_town_of,
@@ -28,7 +28,7 @@ from townlet_replay.record_settings import read_settings
 from townlet_replay.sidecar import CaptureNames
 from townlet_replay.sight import EyesOnDicts
 from townlet_replay.spaces import ActionFormat, action_format
-from townlet_replay.town_sight import EyesOnTown
+from townlet_replay.town_episode import EyesOnTown, Spare, TownEpisode
 from townlet_replay.writer import CaptureWriter
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         self.capture_metadata = metadata_of(env, self.settings.metadata)
         self._decider = decider_of(env)
         self._shows_town = bare_town_of(env)
+        self._spare: Spare = []
         self._log: ActionLogWriter | None = None
         self.writer = self._open_writer(out)
         hand_over = BackgroundWriter if self.settings.background else DirectWriter
@@ -136,7 +137,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         town = town_of(self.env)
         if town is not None:
             seed = played_seed(town.batch.worlds)
-        episode = OpenEpisode(self._episodes, seed, self._open_eyes())
+        episode = self._open_episode(seed)
         episode.begin(self.env.agents, observations, infos)
         self._episode = episode
         if self._log is not None:
@@ -184,8 +185,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
                     f"agent {agent!r} has no rows in an open episode; annotate_final belongs "
                     "between the last step and reset or close"
                 )
-        for agent, value in finite_or_nan("final value", values).items():
-            lives[agent].final_value = value
+        if self._episode is not None:
+            self._episode.final_values |= finite_or_nan("final value", values)
         self._seal_if_complete()
 
     def step(self, actions: dict[Any, Any]) -> Returned:
@@ -244,12 +245,11 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             for agent in episode.lives
             if wanted is None or str(agent) in wanted
         }
-        self._longest = max([self._longest, *(len(x.rows) + 1 for x in episode.lives.values())])
+        self._longest = max([self._longest, *(x.most_rows + 1 for x in episode.lives.values())])
         if formats:
             self._episodes += 1
-            finished = FinishedEpisode(
-                episode, formats, self.settings, self.names, self.capture_metadata
-            )
+            origin = Origin(self.settings, self.names, self.capture_metadata)
+            finished = FinishedEpisode(episode, formats, origin)
             self._out.put(finished.samples, finished.size)
 
     def flush(self) -> None:
@@ -288,6 +288,8 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
     def _encoded(self, episode: OpenEpisode, actions: Mapping[Any, Any]) -> dict[Any, Action]:
         """Return the actions of those who are there, as they are recorded."""
         seen, formats = episode.seen, self._formats
+        if actions.keys() <= seen.keys() and formats.know_all(actions.values()):
+            return {agent: int(action) for agent, action in actions.items()}
         return {
             agent: formats[agent].encode(agent, action)
             for agent, action in actions.items()
@@ -301,9 +303,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         lives = episode.lives
         asked = {agent: lives[agent].raw_ending() for agent in agents if episode.needs_value(agent)}
         if asked:
-            found = finite_or_nan("final value", self.policy.values_of(asked))
-            for agent, value in found.items():
-                lives[agent].final_value = value
+            episode.final_values |= finite_or_nan("final value", self.policy.values_of(asked))
 
     def _seal_if_complete(self) -> None:
         episode = self._episode
@@ -313,10 +313,11 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         if not any(map(episode.needs_value, episode.lives)):
             self.seal()
 
-    def _open_eyes(self) -> Eyes:
-        if self._shows_town is not None:
-            return EyesOnTown(self._shows_town, self._longest)
-        return EyesOnDicts(self._formats, self._longest)
+    def _open_episode(self, seed: int | None) -> OpenEpisode:
+        if self._shows_town is None:
+            return OpenEpisode(self._episodes, seed, EyesOnDicts(self._formats, self._longest))
+        eyes = EyesOnTown(self._shows_town, self._longest, self._spare)
+        return TownEpisode(self._episodes, seed, eyes)
 
 
 class _Formats(dict[Any, ActionFormat]):
@@ -326,7 +327,17 @@ class _Formats(dict[Any, ActionFormat]):
         super().__init__()
         self._env = env
         self._names = names.action_lookup
+        self._ids: frozenset[int] | None = None  # that everybody met so far can choose
 
     def __missing__(self, agent: Any) -> ActionFormat:
         form = self[agent] = action_format(agent, self._env.action_space(agent), self._names)
+        ids = frozenset(range(form.dim) if form.discrete and form.start == 0 else ())
+        self._ids = ids if self._ids is None else self._ids & ids
         return form
+
+    def know_all(self, actions: Iterable[Any]) -> bool:
+        """Say whether these are ids that anybody can choose, stored as they are."""
+        try:
+            return self._ids is not None and all(map(self._ids.__contains__, actions))
+        except TypeError:  # such as an array
+            return False

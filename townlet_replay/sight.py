@@ -11,12 +11,14 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import NDArray
 
-from townlet_replay.episode import NO_INFO, Returned, SeenArrays
+from townlet_replay.episode import Returned, SeenArrays
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import other_keys
 from townlet_replay.notes import Formats
+from townlet_replay.rows import NO_INFO
 from townlet_replay.spaces import (
     MASK,
     ActionFormat,
@@ -77,6 +79,9 @@ class EyesOnDicts:
         self._faults = faults
         return faults
 
+    def release(self) -> None:
+        """Do nothing: samples hold the columns."""
+
 
 class _Part(NamedTuple):
     """Where a part of an observation goes, and what it has to be."""
@@ -107,9 +112,11 @@ class Sight:
         self._columns: dict[str, NDArray[Any]] = {}
         self._masks: NDArray[np.int8] | None = None
         self._parts: list[_Part] | None = None  # of observations that can be written as they are
-        self._keys: frozenset[Any] = frozenset()  # of an observation that is a dict
+        self._whole = False  # an observation is an array
+        self._keys: frozenset[Any] = frozenset()  # of one that is a dict
         self._mask_in_info = False
         self._mask_dtype: np.dtype[Any] = np.dtype(np.int8)
+        self._mask_shape = (actions.dim,)
         self._raw: Any = None  # the last observation, if it took the long way
 
     def write(self, row: int, observation: Any, info: Mapping[str, Any]) -> str | None:
@@ -197,33 +204,30 @@ class Sight:
         self, parts: list[_Part], row: int, observation: Any, info: Mapping[str, Any]
     ) -> bool:
         """Write an observation that is built like the first; else write nothing."""
-        if parts[0].key is None:
+        if self._whole:
             observation = {None: observation}
         elif type(observation) is not dict or observation.keys() != self._keys:
             return False
         for key, _, shape, dtype in parts:
             found = observation[key]
-            if type(found) is not np.ndarray or found.shape != shape or found.dtype != dtype:
+            if type(found) is not ndarray or found.shape != shape or found.dtype != dtype:
                 return False
-        if self._masks is not None:
-            mask: Any = info.get(MASK) if self._mask_in_info else observation[MASK]
-            if not self._is_mask(mask):
+        masks = self._masks
+        if masks is not None:
+            mask = info.get(MASK) if self._mask_in_info else observation[MASK]
+            if (
+                type(mask) is not ndarray
+                or mask.dtype != self._mask_dtype
+                or mask.shape != self._mask_shape
+                or mask.tobytes().strip(b"\x00\x01")  # bytes of 0 and 1, and of nothing else
+            ):
                 return False
-            self._masks[row] = mask
-        elif self._actions.discrete and info.get(MASK) is not None:
+            masks[row] = mask
+        elif info and self._actions.discrete and info.get(MASK) is not None:
             return False
         for key, column, _, _ in parts:
             column[row] = observation[key]
         return True
-
-    def _is_mask(self, mask: Any) -> bool:
-        """Whether this is a mask of bytes, 0 or 1."""
-        return (
-            type(mask) is np.ndarray
-            and mask.dtype == self._mask_dtype
-            and mask.shape == (self._actions.dim,)
-            and not mask.tobytes().strip(b"\x00\x01")
-        )
 
     def _begin(
         self, observation: Any, arrays: dict[str, NDArray[Any]], mask: NDArray[np.int8] | None
@@ -234,6 +238,7 @@ class Sight:
         }
         self._masks = None if mask is None else np.empty((self._room, *mask.shape), np.int8)
         self._parts = self._parts_of(observation)
+        self._whole = type(observation) is np.ndarray
         self._keys = frozenset(observation) if isinstance(observation, Mapping) else frozenset()
         in_observation = isinstance(observation, Mapping) and MASK in observation
         self._mask_in_info = mask is not None and not in_observation

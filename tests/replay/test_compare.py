@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from cli_runs import refusal, townlet
@@ -13,7 +11,7 @@ from townlet_env.errors import ConfigError
 from townlet_replay.compare import exam, sb3_arms
 from townlet_replay.compare.course import Course, rows_of
 from townlet_replay.compare.exam import Examiner
-from townlet_replay.compare.report import escaped, markdown, summary_table, write_report
+from townlet_replay.compare.report import write_report
 from townlet_replay.compare.results import (
     ARMS,
     Arm,
@@ -190,7 +188,8 @@ def test_an_unsound_pair_is_refused_and_the_others_go_on(tmp_path):
         assert "ppo on this capture is not sound" in found.arm(arm).refused
     assert found.arm("script").refused is None
     assert found.complete
-    text = write_report(found, tmp_path).read_text()
+    write_report(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
     assert "## Refused" in text
     assert "deterministic script" in text
 
@@ -235,7 +234,9 @@ def test_interrupted_it_leaves_the_runs_that_are_complete(tmp_path):
     assert not left.complete
     assert [run.seed for run in left.arm("live_native").runs] == [0]
     assert scale_of(left) is not None
-    assert "Interrupted" in markdown(left)
+    write_report(left, tmp_path)
+    assert "Interrupted" in (tmp_path / "report.md").read_text()
+    assert "Interrupted" in (tmp_path / "report.html").read_text()
 
 
 def arm_of(name, *scores):
@@ -269,40 +270,6 @@ def test_random_is_0_and_script_is_1(found):
         assert scale_of(found.model_copy(update={"arms": lacking})) is None
 
 
-def test_the_report_shows_every_seed_and_points_at_pictures_that_are_there(found, tmp_path):
-    report = write_report(found, tmp_path)
-    text = report.read_text()
-    assert "2 training seeds (0, 1), the unit of replication" in text
-    for arm in found.arms:
-        for run in arm.runs:
-            score = np.mean(run.points[-1].sampled.scores)
-            seed = "" if run.seed is None else run.seed
-            assert f"| {escaped(arm.name)} | {seed} | {score:.3f} |" in text
-    for name in ("curves.png", "scores.png"):
-        assert f"]({name})" in text
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n")
-
-
-def test_names_are_shown_and_not_obeyed(found, tmp_path):
-    name = "a|b *c* <img src=x>\n# d $e$ [f](g) `h`"
-    text = markdown(found.model_copy(update={"scenario": name}))
-    line = text.splitlines()[0]
-    assert line.startswith("# Comparison on a\\|b \\*c\\* \\<img src=x\\> \\# d")
-    assert "<img" not in text.replace("\\<img", "")
-    assert not any(heading.startswith("# d") for heading in text.splitlines())
-    # Nor by the pictures, where dollars would be formulas.
-    write_report(found.model_copy(update={"scenario": name}), tmp_path)
-
-
-def test_the_table_names_all_arms(found):
-    from rich.console import Console
-
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(summary_table(found))
-    shown = console.export_text()
-    assert all(arm in shown for arm in ARMS)
-
-
 def test_settings_are_checked():
     with pytest.raises(ConfigError, match="did you mean 'live_native'"):
         compare_settings(arms=["live_nativ"])
@@ -319,7 +286,7 @@ def test_the_command_writes_a_report_and_prints_results(tmp_path):
     )
     assert ran.code == 0
     assert {arm["name"] for arm in ran.json["arms"]} == {"live_native", "script", "random"}
-    assert (out / "report.md").is_file()
+    assert (out / "report.html").is_file()
     assert read_results(out).scenario == "queue_conflict"
     said = refusal("compare", "queue_conflict", "--arms", "sript", "--output", tmp_path / "none")
     assert said == "arms: unknown arm 'sript'; did you mean 'script'?"
@@ -338,4 +305,4 @@ def test_ctrl_c_reports_what_is_complete(tmp_path, monkeypatch):
     assert ran.code == 130
     text = (tmp_path / "report.md").read_text()
     assert "Interrupted" in text
-    assert "| script | 1 |" in text
+    assert "| script |" in text

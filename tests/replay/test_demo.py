@@ -59,7 +59,7 @@ def test_the_demo_tells_compares_and_can_be_run_again(tiny, tmp_path):
     assert {arm.name for arm in found.arms} == set(ARMS)
     assert all(arm.refused is None for arm in found.arms)
     said = ran.out.replace("\n", "")
-    assert said.rstrip().endswith(f"report: {out / 'comparison' / 'report.md'}")
+    assert said.rstrip().endswith(f"report: {out / 'comparison' / 'report.html'}")
     assert "cloned" in ran.out
     (out / "captures" / "stale").mkdir()
     again = townlet("demo", "--output", out)

@@ -9,9 +9,9 @@ import pytest
 from capture_toys import LOOKUP, life
 from pydantic import BaseModel
 
-from townlet_replay.episode import read_event
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import capture_totals, row_mean, sample_metrics
+from townlet_replay.rows import read_event
 from townlet_replay.safe_files import to_json
 from townlet_replay.sample import with_meta
 

@@ -7,6 +7,7 @@ import pytest
 from env.mortal import MORTAL
 
 from townlet_env.config.load import load_scenario
+from townlet_env.policies.crew import Crew, with_policy
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.wrappers import ScriptedScenario
 from townlet_replay.provenance import bare_town_of
@@ -42,7 +43,7 @@ def play(recorder, ticks=(90, 35)):
     with recorder:
         for episode, length in enumerate(ticks):
             recorder.reset(seed=30 + episode)
-            for _ in range(length):
+            for tick in range(length):
                 if not recorder.agents:
                     break
                 there = list(recorder.agents)
@@ -55,10 +56,15 @@ def play(recorder, ticks=(90, 35)):
                         intents={a: int(rng.integers(width)) for a in some},
                         policy_version=episode if rng.random() < 0.5 else None,
                     )
-                actions = {a: int(rng.integers(width)) for a in there if rng.random() < 0.9}
+                actions = {a: int(rng.integers(width)) for a in there if rng.random() < 0.7}
                 if rng.random() < 0.1:
                     actions[there[0]] = None
-                recorder.step(actions)
+                if tick == length - 2:
+                    recorder.annotate(values=dict.fromkeys(there, 0.5))
+                # In the end all are idle.
+                *_, infos = recorder.step(actions if tick < length - 1 else {})
+                for info in infos.values():
+                    info.get("reward_components", np.zeros(0))[...] = 9  # it is the caller's
 
 
 def files(env, out, **settings):
@@ -112,4 +118,28 @@ def test_a_town_that_outgrows_the_room():
     longer = load_scenario("queue_conflict", {**MORTAL, "ticks": 400, "lives.exits_per_day": 0})
     found = samples(TownletParallelEnv(longer), ticks=(3, 400))
     assert_same(found, samples(OneByOne(longer), ticks=(3, 400)))
-    assert max(sample.rows for sample in found) > 300
+    assert max(sample.rows for sample in found) > 200
+
+
+def test_events_belong_to_ticks_in_which_somebody_acted():
+    """What ends while its resident is idle has no row; scripts that wait are idle half the time."""
+
+    def live(env):
+        crew = Crew(with_policy(env.config, "needs_driven"), env.plan)
+        recorder, rng, idle = MemoryRecorder(env), np.random.default_rng(2), 0
+        recorder.reset(seed=4)
+        crew.reset(0)
+        while recorder.agents:
+            wanted = crew.act(env.batch, 0)
+            done = {a: wanted[slot] for a, slot in env.slots.items()}
+            actions = {a: x for a, x in done.items() if x or rng.random() < 0.5}
+            *_, infos = recorder.step(actions)
+            kinds = {a: [event["event"] for event in info["events"]] for a, info in infos.items()}
+            idle += sum(kinds[a].count("affordance_finished") for a in kinds if a not in actions)
+        recorder.seal()
+        return recorder.memory.take(), idle
+
+    town = load_scenario("kitchen_breakfast", {"expect": []})
+    found, idle = live(TownletParallelEnv(town, details=True))
+    assert idle > 0
+    assert_same(found, live(OneByOne(town, details=True))[0])

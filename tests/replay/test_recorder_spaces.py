@@ -105,3 +105,55 @@ def test_an_action_outside_its_space_never_reaches_the_environment(
     with pytest.raises(CaptureError, match=message):
         env.step({"solo": action})
     assert env.unwrapped.steps == 0
+
+
+class Uneven(OneShot):
+    """Two agents who cannot do the same things."""
+
+    possible_agents = ["few", "many"]  # noqa: RUF012
+
+    def __init__(self, few, many):
+        super().__init__(None, np.zeros(2))
+        self._spaces = {"few": few, "many": many}
+
+    def action_space(self, agent):
+        return self._spaces[agent]
+
+    def reset(self, seed=None, options=None):
+        seen, infos = super().reset(seed, options)
+        self.agents = list(self.possible_agents)
+        return tuple(dict.fromkeys(self.agents, part["solo"]) for part in (seen, infos))
+
+    def step(self, actions):
+        returned = super().step(actions)
+        self.agents = list(self.possible_agents) if self.agents else []
+        return tuple(dict.fromkeys(self.possible_agents, part["solo"]) for part in returned)
+
+
+@pytest.mark.parametrize(
+    ("few", "wrong"),
+    [(spaces.Discrete(2), 4), (spaces.Discrete(5, start=1), 0), (spaces.Discrete(3, start=-1), 2)],
+)
+def test_agents_who_cannot_do_the_same(tmp_path, few, wrong):
+    env = RecordReplay(Uneven(few, spaces.Discrete(5)), tmp_path)
+    env.reset()
+    with pytest.raises(CaptureError, match=f"agent 'few': action {wrong} cannot be recorded"):
+        env.step({"few": wrong, "many": 4})
+    for _ in range(2):
+        env.step({"few": np.int64(1), "many": 4.0})
+    found = {sample.meta.agent_id: sample.actions for sample in load_capture(tmp_path)}
+    assert found["few"].tolist() == [1 - few.start] * 2
+    assert found["many"].tolist() == [4, 4]
+    assert found["many"].dtype == np.int64
+
+
+def test_a_last_observation_unlike_the_others(tmp_path):
+    class Odd(OneShot):
+        def step(self, actions):
+            _, *returned = super().step(actions)
+            return {"solo": np.zeros(2, np.float32 if self.steps == 2 else np.float64)}, *returned
+
+    env = RecordReplay(Odd(spaces.Discrete(2), np.zeros(2)), tmp_path)
+    with pytest.raises(CaptureError, match="observation changes its shape or dtype between rows"):
+        drive_solo(env, 1)
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from townlet_env.config.compile import compile_plan
 from townlet_env.config.schema import TownConfig
 from townlet_env.errors import ActionError, ConfigError, ResetNeeded, nearest
 from townlet_env.render.renderer import RENDER_FPS, RENDER_MODES, Frame, Renderer
-from townlet_env.sim.batch import WorldBatch
+from townlet_env.sim.batch import Step, WorldBatch
 from townlet_env.sim.events import Event
 from townlet_env.sim.features import MAP_CHANNELS
 from townlet_env.sim.ids import NONE, REWARD_COMPONENTS
@@ -37,6 +37,14 @@ Observation = dict[str, npt.NDArray[Any]]
 Infos = dict[str, dict[str, Any]]
 
 
+class Details(NamedTuple):
+    """What infos are made of besides."""
+
+    tick: int
+    components: npt.NDArray[np.float32]  # (N, K), by slot; infos hold rows of it
+    events: list[Event]
+
+
 class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
     """A town as a PettingZoo ``ParallelEnv``; every resident acts at every tick.
 
@@ -52,6 +60,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         feature_names: Names of the columns of ``features``.
         map_channels: Names of the channels of ``map``.
         reward_components: Names of the columns of ``info["reward_components"]``.
+        last_step: What the core gave in the last step; ``None`` before it.
+        last_details: With ``details``, what the last infos were made of; else ``None``.
     """
 
     metadata: dict[str, Any]
@@ -107,6 +117,8 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         self.observation_variant = observation
         self.mask_mode = mask
         self.details = details
+        self.last_step: Step | None = None
+        self.last_details: Details | None = None
         with_mask = mask == "obs"
         self._observation_spaces = {
             name: observation_space(self.plan, observation, with_mask=with_mask)
@@ -164,7 +176,7 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         """
         if not self.agents:
             raise ResetNeeded("expected a live episode, found none; call reset() first")
-        taken = self.batch.step(self._orders(actions)[None])
+        taken = self.last_step = self.batch.step(self._orders(actions)[None])
         if self._renderer is not None:
             self._renderer.watch(self.batch, fps=self.metadata["render_fps"])
         # Lists of a few flags are looked through faster than arrays of them.
@@ -235,10 +247,11 @@ class TownletParallelEnv(ParallelEnv):  # type: ignore[misc]
         return infos
 
     def _add_details(self, infos: Infos) -> None:
-        components = self.batch.components[0]
-        tick = int(self.batch.worlds[0].tick)
+        tick, components, happened = self.last_details = Details(
+            int(self.batch.worlds[0].tick), self.batch.components[0], self.events()
+        )
         events: dict[str, list[dict[str, Any]]] = {agent: [] for agent in infos}
-        for event in self.events():
+        for event in happened:
             if event.by in events:
                 events[event.by].append(event._asdict())
         for agent, info in infos.items():
