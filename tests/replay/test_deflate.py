@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from townlet_replay.deflate import deflate, deflate_parts
 from townlet_replay.deflate.huffman import code_lengths, codes
 from townlet_replay.deflate.matching import MOST_TOKENS
+from townlet_replay.deflate.stream import Block, Output, _put_stored
 from townlet_replay.deflate.tables import (
     DISTANCE_BASE,
     DISTANCE_EXTRA,
@@ -113,6 +114,15 @@ def test_what_cannot_shrink_hardly_grows():
     for size in (1, 100, 65535, 300_000):
         data = noise(size)
         assert len(deflate(data, 4)) <= size + 5 * (size // MOST_TOKENS + 1)
+
+
+def test_stored_blocks_have_a_greatest_size():
+    """Tokens of so many bytes are always shorter, so only a direct call gets there."""
+    data, out = np.frombuffer(noise(150_000), np.uint8), np.zeros(150_100, np.uint8)
+    zero = np.uint64(0)
+    block = Block(zero, np.uint64(len(data)), zero, True)
+    end = _put_stored(data, block, out, Output(zero, zero, zero))
+    assert inflate(out[: int(end.at)]) == data.tobytes()
 
 
 def test_a_row_that_comes_again_takes_next_to_nothing():
