@@ -25,10 +25,10 @@ _BAD = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, Run
 
 def member_digests(sample: ReplaySample) -> dict[str, str]:
     """Return the SHA-256 of every array, by the name of its member in a file of mode ``full``."""
-    return {f"{name}{_SUFFIX}": _digest(array) for name, array in arrays_of(sample).items()}
+    return {f"{name}{_SUFFIX}": array_digest(array) for name, array in arrays_of(sample).items()}
 
 
-def _digest(array: NDArray[Any]) -> str:
+def array_digest(array: NDArray[Any]) -> str:
     """Return the SHA-256 of ``array`` as an NPY file, which is what a member of an archive is."""
     plain = np.asarray(array, order="C")
     digest = hashlib.sha256(npy_header(plain))

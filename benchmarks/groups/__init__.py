@@ -6,6 +6,7 @@ GROUPS = {
     "scripted": "scripted residents, at once and one by one",
     "recording": "what recording costs",
     "loading": "reading rows in several formats",
+    "encoding": "arrays deflated, and the files made of them",
     "packing": "arrays packed and unpacked in memory",
     "episodes": "what an episode costs when there are many",
     "learners": "native PPO against Stable-Baselines3",

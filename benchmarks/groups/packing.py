@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.groups.loading import record
+from benchmarks.groups.loading import EPISODES, SHORT, record
 from benchmarks.report import Report
 from townlet_replay.bench.measure import Arm, Clock, Play, timed
 from townlet_replay.bench.plays import SEED
@@ -27,7 +27,8 @@ def lives() -> list[Life]:
     """Return lives of 400 ticks as the writer packs them; log-probs and values are noise."""
     rng = np.random.default_rng(SEED)
     with tempfile.TemporaryDirectory() as folder:
-        found = [arrays_of(sample) for sample in load_capture(record(Path(folder), "full"))]
+        out = record(Path(folder), "full", SHORT, EPISODES)
+        found = [arrays_of(sample) for sample in load_capture(out)]
     for life in found:
         del life["dones"]
         life["old_log_probs"] = -rng.exponential(1, life["rewards"].shape).astype(np.float32)

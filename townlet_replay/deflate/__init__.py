@@ -48,6 +48,6 @@ def deflate_parts(data: _Raw, starts: Sequence[int], strides: Sequence[int]) -> 
     size = int(begins[-1] - begins[0])  # a stored block has 5 bytes besides, and 32768 or more
     out = np.empty(size + size // 4096 + 16 * len(begins), np.uint8)
     ends = np.empty(len(widths), np.int64)
-    deflate_all(whole, begins, widths, np.zeros(MEMORY, np.uint32), out, ends)
+    deflate_all(whole, begins, widths, np.empty(MEMORY, np.uint32), out, ends)
     stops = [0, *ends.tolist()]
     return [out.data[begin:end] for begin, end in pairwise(stops)]

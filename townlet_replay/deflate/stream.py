@@ -85,10 +85,12 @@ def deflate_all(
         data: (n,).
         starts: (M + 1,) where each array begins, and the last one ends.
         strides: (M,) bytes per row of each, 1 to 32768.
-        memory: (MEMORY,) uint32 of zeros, for the search.
+        memory: (MEMORY,) uint32, for the search.
         out: Written; as long as the arrays, 1/4096 more, and 16 for each and 16.
         ends: (M,) written: where in ``out`` each stream ends.
     """
+    for slot in range(PLACES):
+        memory[slot] = 0
     counts = np.zeros(LITERALS + DISTANCES, np.int64)
     work = Work(memory[:PLACES], memory[PLACES:], counts)
     output = Output(U0, U0, U0)
