@@ -6,17 +6,21 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from deflate import crc32
+
 STORED, DEFLATED = 0, 8  # methods
 
-# Signature, version to read it, flags, method, time, date, CRC, two sizes, two lengths of texts.
-_LOCAL = struct.Struct("<4s5H3I2H")
-# Signature, version and system of the writer, version to read it; as above; comment, disk, two
-# kinds of attributes, where the local header is.
-_ENTRY = struct.Struct("<4sBB5H3I5H2I")
-# Signature, this disk, first disk, members here, members, bytes and place of the table, comment.
-_END = struct.Struct("<4s4H2IH")
-_VERSION, _UNIX = 20, 3
-_DATE = 1 << 5 | 1  # 1 January 1980, the earliest
+# PKWARE APPNOTE, 4.3.7: signature, version to read it, flags, method, time, date, CRC, bytes in the
+# archive, unpacked, of the name, of extra fields.
+LOCAL = struct.Struct("<4s5H3I2H")
+# 4.3.12: signature, version of the writer, then as above; comment, disk, two kinds of attributes,
+# where the local header is.
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+# 4.3.16: signature, this disk, first disk, members here, members, bytes and place of the table,
+# comment.
+END = struct.Struct("<4s4H2IH")
+_VERSION, _UNIX = 20, 3 << 8
+_DATE = 0x21  # 1 January 1980, the earliest
 _RIGHTS = 0o600 << 16  # of an unpacked file
 
 
@@ -28,6 +32,22 @@ class Member(NamedTuple):
     data: bytes | memoryview  # as the method has it
     size: int  # bytes, unpacked
     crc: int  # CRC-32 of the content, unpacked
+
+
+def member_of(
+    name: str, content: bytes | memoryview, packed: bytes | memoryview | None = None
+) -> Member:
+    """Return a file with this content, as it is if it does not shrink when ``packed``.
+
+    Args:
+        name: ASCII.
+        content: of the file.
+        packed: the same as a raw DEFLATE stream.
+    """
+    crc = crc32(content)
+    if packed is not None and len(packed) < len(content):
+        return Member(name, DEFLATED, packed, len(content), crc)
+    return Member(name, STORED, content, len(content), crc)
 
 
 def zip_archive(members: Iterable[Member]) -> bytes:
@@ -42,9 +62,9 @@ def zip_archive(members: Iterable[Member]) -> bytes:
         name = member.name.encode("ascii")
         sizes = (member.crc, len(member.data), member.size, len(name), 0)
         facts = (_VERSION, 0, member.method, 0, _DATE, *sizes)
-        parts += (_LOCAL.pack(b"PK\3\4", *facts), name, member.data)
-        table += (_ENTRY.pack(b"PK\1\2", _VERSION, _UNIX, *facts, 0, 0, 0, _RIGHTS, at), name)
-        at += _LOCAL.size + len(name) + len(member.data)
+        parts += (LOCAL.pack(b"PK\3\4", *facts), name, member.data)
+        table += (CENTRAL.pack(b"PK\1\2", _VERSION | _UNIX, *facts, 0, 0, 0, _RIGHTS, at), name)
+        at += LOCAL.size + len(name) + len(member.data)
     count, length = len(table) // 2, sum(map(len, table))
-    end = _END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)
+    end = END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)
     return b"".join((*parts, *table, end))

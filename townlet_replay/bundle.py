@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from townlet_replay.archive import CENTRAL, DEFLATED, END, LOCAL, STORED, member_of, zip_archive
 from townlet_replay.entries import ManifestEntry
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import (
@@ -36,12 +37,6 @@ BUNDLE_FILES = 20_000  # or with so many files
 MAX_BUNDLE_FILES = 60_000  # what a table of contents without extensions can count
 MAX_TABLE_BYTES = 16 * 2**20
 
-_LOCAL = struct.Struct("<4s5H3I2H")  # PKWARE APPNOTE 4.3.7
-_CENTRAL = struct.Struct("<4s6H3I5H2I")  # 4.3.12
-_END = struct.Struct("<4s4H2IH")  # 4.3.16
-_STORED, _DEFLATED = 0, 8
-_VERSION = 20
-_DATE = 0x21  # 1980-01-01, the earliest there is
 _LEVEL = 1  # of deflate; words are few beside arrays
 
 
@@ -73,23 +68,15 @@ def encode_bundle(files: Mapping[str, bytes]) -> bytes:
     Args:
         files: name -> content; what is not an NPZ is deflated.
     """
-    parts: list[bytes] = []
-    table: list[bytes] = []
-    at = 0
-    for name, content in files.items():
-        method, data = (_STORED, content)
-        if not name.endswith(".npz"):
-            deflater = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
-            method, data = _DEFLATED, deflater.compress(content) + deflater.flush()
-        label = name.encode("ascii")
-        facts = (method, 0, _DATE, zlib.crc32(content), len(data), len(content), len(label))
-        parts += [_LOCAL.pack(b"PK\3\4", _VERSION, 0, *facts, 0), label, data]
-        places = (0, 0, 0, 0, 0, at)
-        table += [_CENTRAL.pack(b"PK\1\2", _VERSION, _VERSION, 0, *facts, *places), label]
-        at += _LOCAL.size + len(label) + len(data)
-    size = sum(map(len, table))
-    end = _END.pack(b"PK\5\6", 0, 0, len(files), len(files), size, at, 0)
-    return b"".join([*parts, *table, end])
+    return zip_archive(
+        member_of(name, content, None if name.endswith(".npz") else _deflated(content))
+        for name, content in files.items()
+    )
+
+
+def _deflated(content: bytes) -> bytes:
+    deflater = zlib.compressobj(_LEVEL, wbits=-zlib.MAX_WBITS)
+    return deflater.compress(content) + deflater.flush()
 
 
 class Shelf:
@@ -266,9 +253,9 @@ class CaptureFiles:
 def _read_table(file: BinaryIO) -> dict[str, Place]:
     """Return where everything is; nothing is taken on trust that decides about memory."""
     total = file.seek(0, os.SEEK_END)
-    file.seek(max(0, total - _END.size))
-    magic, *_, count, size, start, comment = _END.unpack(file.read(_END.size))
-    if magic != b"PK\5\6" or comment or start + size + _END.size != total:
+    file.seek(max(0, total - END.size))
+    magic, *_, count, size, start, comment = END.unpack(file.read(END.size))
+    if magic != b"PK\5\6" or comment or start + size + END.size != total:
         raise CaptureError("it does not end as a bundle does: cut off, or altered")
     if size > MAX_TABLE_BYTES or count > MAX_BUNDLE_FILES:
         raise CaptureError(f"a table of {count} files in {size} bytes; that many are not read")
@@ -277,14 +264,14 @@ def _read_table(file: BinaryIO) -> dict[str, Place]:
     found: dict[str, Place] = {}
     at = 0
     for _ in range(count):
-        magic, _, _, flags, method, _, _, *rest = _CENTRAL.unpack_from(table, at)
+        magic, _, _, flags, method, _, _, *rest = CENTRAL.unpack_from(table, at)
         crc, stored, unpacked, label, extra, note, *_, offset = rest
-        at += _CENTRAL.size
+        at += CENTRAL.size
         name = table[at : at + label].decode("ascii")
         at += label + extra + note
         if magic != b"PK\1\2" or name in found or not _is_plain(flags, method):
             raise CaptureError(f"the entry of {name[:80]!r} is twice there, or none of a bundle")
-        if offset + _LOCAL.size + stored > start:
+        if offset + LOCAL.size + stored > start:
             raise CaptureError(f"{name[:80]!r} would not fit into it")
         found[name] = Place(offset, stored, unpacked, method, crc)
     return found
@@ -295,11 +282,11 @@ def _read_headers(file: BinaryIO) -> dict[str, Place]:
     found: dict[str, Place] = {}
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for match in re.finditer(re.escape(b"PK\3\4"), content):
-            head = content[match.start() : match.start() + _LOCAL.size]
-            if len(head) < _LOCAL.size or len(found) == MAX_BUNDLE_FILES:
+            head = content[match.start() : match.start() + LOCAL.size]
+            if len(head) < LOCAL.size or len(found) == MAX_BUNDLE_FILES:
                 break
-            _, _, flags, method, _, _, crc, stored, size, label, extra = _LOCAL.unpack(head)
-            start = match.start() + _LOCAL.size
+            _, _, flags, method, _, _, crc, stored, size, label, extra = LOCAL.unpack(head)
+            start = match.start() + LOCAL.size
             name = content[start : start + label]
             if _is_plain(flags, method) and start + label + extra + stored <= len(content):
                 place = Place(match.start(), stored, size, method, crc)
@@ -308,17 +295,17 @@ def _read_headers(file: BinaryIO) -> dict[str, Place]:
 
 
 def _is_plain(flags: int, method: int) -> bool:
-    return not flags & 1 and method in (_STORED, _DEFLATED)
+    return not flags & 1 and method in (STORED, DEFLATED)
 
 
 def _read(file: BinaryIO, place: Place) -> bytes:
     file.seek(place.offset)
-    magic, *_, label, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+    magic, *_, label, extra = LOCAL.unpack(file.read(LOCAL.size))
     file.seek(label + extra, os.SEEK_CUR)
     data = file.read(place.stored)
     if magic != b"PK\3\4":
         raise CaptureError("something else is in its place")
-    if place.method == _DEFLATED:
+    if place.method == DEFLATED:
         inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         data = inflater.decompress(data, place.size + 1)
     if len(data) != place.size or zlib.crc32(data) != place.crc:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from deflate import crc32
 from numpy.typing import NDArray
 
-from townlet_replay.archive import DEFLATED, STORED, Member, zip_archive
+from townlet_replay.archive import member_of, zip_archive
 from townlet_replay.deflate import deflate_parts
 from townlet_replay.deflate.tables import WINDOW
 from townlet_replay.errors import CaptureError
@@ -62,21 +61,13 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
     whole = b"".join(part for file in files for part in file)
     starts = [0, *accumulate(len(header) + body.nbytes for header, body in files)]
     contents = [memoryview(whole)[begin:end] for begin, end in pairwise(starts)]
-    packed = contents
+    packed: Sequence[memoryview | None] = [None] * len(files)
     if compress:
         packed = deflate_parts(whole, starts, [_row_bytes(array) for array in plain.values()])
-    data = zip_archive(map(_member, plain, contents, packed))
+    data = zip_archive(map(member_of, plain, contents, packed))
     if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
         return encode_npz(arrays, compress=False)
     return data
-
-
-def _member(name: str, content: memoryview, packed: memoryview) -> Member:
-    """Return a file of the archive; what does not shrink is stored."""
-    crc = crc32(content)
-    if len(packed) < len(content):
-        return Member(name, DEFLATED, packed, len(content), crc)
-    return Member(name, STORED, content, len(content), crc)
 
 
 def npy_header(array: NDArray[Any]) -> bytes:
