@@ -223,8 +223,10 @@ def test_a_noisy_script_supports_ppo_if_there_is_noise_enough(tmp_path):
     accepted = TrainingHarness(biased).run_ppo(dataset_of(tmp_path / "quiet"))
     assert accepted.objective.biased
     # Left to itself, the harness clones a script first, whatever its noise.
-    auto = TrainingHarness(config_of("queue_conflict", bc={"epochs": 1}))
-    assert auto.run_ppo(dataset_of(tmp_path / "noisy")).objective.name == "bc"
+    auto = TrainingHarness(config_of("queue_conflict", bc={"epochs": 1}, epochs=2))
+    result = auto.run_ppo(dataset_of(tmp_path / "noisy"))
+    assert result.cloning is not None
+    assert [record.objective for record in result.records] == ["bc", "ppo", "ppo"]
 
 
 def test_a_run_that_would_not_move_is_refused(tmp_path):

@@ -181,8 +181,8 @@ def test_values_that_no_critic_gave_are_the_learner_s_own(script):
     data = dataset_of(script, batch_size=99)
     expected = [harness.runtime.annotate(data.sample(k)).value_preds for k in range(data.count)]
     taken = []
-    update = harness._update
-    harness._update = lambda rollout, *rest: taken.append(rollout) or update(rollout, *rest)
+    update = harness._lessons.update
+    harness._lessons.update = lambda rollout, *rest: taken.append(rollout) or update(rollout, *rest)
     harness.run_ppo(data)
     (rollout,) = taken
     assert not np.isnan(rollout.values).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,8 +15,10 @@ from town_captures import (
 )
 
 from townlet_replay.errors import TrainingError
+from townlet_replay.rollout import pack
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.judging import judge
+from townlet_replay.training.objectives import initial_ess
 from townlet_replay.training.run import train
 
 
@@ -42,8 +45,8 @@ def test_off_policy_objectives_value_anew_and_keep_near_the_learner(capture, obj
     harness = TrainingHarness(config)
     data = dataset_of(capture, batch_size=99)
     taken = []
-    update = harness._update
-    harness._update = lambda rollout, tally, aim: (
+    update = harness._lessons.update
+    harness._lessons.update = lambda rollout, tally, aim: (
         taken.append((rollout, aim)) or update(rollout, tally, aim)
     )
     before = harness.network.digest
@@ -58,6 +61,46 @@ def test_off_policy_objectives_value_anew_and_keep_near_the_learner(capture, obj
         assert rollout.values.tolist() != known.tolist()
     assert taken[0][1].anchors.tolist() != taken[1][1].anchors.tolist()
     assert (taken[0][1].weights is None) == (objective == "vtrace_ppo")
+
+
+def after_cloning(script, **settings):
+    """Left to itself on a noisy script: the run, with the weights that every pass began with."""
+    harness = TrainingHarness(config_of(bc={"epochs": 40, "learning_rate": 0.01}, **settings))
+    data, begun = dataset_of(script, batch_size=99), []
+    over = harness._lessons.over
+    harness._lessons.over = lambda *args: (
+        begun.append(copy.deepcopy(harness.network)) or over(*args)
+    )
+    return harness, data, harness.run_ppo(data), begun
+
+
+def test_the_clone_of_a_noisy_script_goes_on_with_ppo(script):
+    harness, data, result, begun = after_cloning(script, epochs=3)
+    cloned = len(result.cloning.epochs)
+    assert [record.objective for record in result.records] == ["bc"] * cloned + ["ppo"] * 3
+    assert result.objective.cloned
+    assert (result.objective.requested, result.objective.biased) == ("auto", False)
+    rollout = pack([data.sample(k) for k in range(data.count)])
+    assert initial_ess(begun[0], rollout) > 0.3  # against the true mixture
+    assert harness.standing.steps == result.cloning.rows * cloned + 3 * 240
+    asked = after_cloning(script, epochs=3, objective="bc")[2]
+    assert {record.objective for record in asked.records} == {"bc"}
+
+
+def test_it_goes_on_while_the_effective_sample_size_allows(script):
+    wild = {"target_kl": None, "learning_rate": 0.05, "epochs": 4, "clip_range": 5.0}
+    _, data, result, begun = after_cloning(script, epochs=30, ppo=wild)
+    rollout = pack([data.sample(k) for k in range(data.count)])
+    assert 0 < len(begun) < 30
+    assert all(initial_ess(network, rollout) >= 0.3 for network in begun)
+    assert result.objective.ess >= 0.3
+
+
+def test_a_clone_too_far_from_who_acted_does_not_go_on(tmp_path):
+    script_capture(SCENARIO, tmp_path, episodes=8, epsilon=0.02)
+    poor = TrainingHarness(config_of(bc={"epochs": 1, "learning_rate": 1e-6}))
+    result = poor.run_ppo(dataset_of(tmp_path))
+    assert (result.objective.name, len(result.records)) == ("bc", 1)
 
 
 def test_awr_takes_any_capture(script):
@@ -80,8 +123,8 @@ def test_ppo_with_a_demonstration_belongs_to_mixed_runs(script):
     with pytest.raises(TrainingError, match="'ppo_bc': expected mode mixed, found replay"):
         TrainingHarness(config).run_ppo(dataset_of(script))
     harness, weights = TrainingHarness(config), []
-    update = harness._update
-    harness._update = lambda rollout, tally, aim: (
+    update = harness._lessons.update
+    harness._lessons.update = lambda rollout, tally, aim: (
         weights.append(0.0 if aim is None else aim.auxiliary.weight) or update(rollout, tally, aim)
     )
     result = harness.run_mixed(dataset_of(script))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +24,6 @@ from townlet_replay.errors import TrainingError
 from townlet_replay.policy.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from townlet_replay.policy.network import ObservationSpec, TownletNetwork
 from townlet_replay.policy.runtime import PolicyRuntime
-from townlet_replay.rollout import Rollout, pack
-from townlet_replay.sample import ReplaySample
 from townlet_replay.training.bc import BCResult
 from townlet_replay.training.books import Books, Standing, Watch
 from townlet_replay.training.compute import Computing
@@ -35,10 +32,10 @@ from townlet_replay.training.course import Course
 from townlet_replay.training.demonstration import Demonstration
 from townlet_replay.training.imitating import clone, imitate_the_better
 from townlet_replay.training.interruption import Interruption
-from townlet_replay.training.judging import intents, judge, samples_of, staleness
+from townlet_replay.training.judging import after_cloning, judge
+from townlet_replay.training.lessons import Lessons
 from townlet_replay.training.live import LiveCollector, LiveState
 from townlet_replay.training.objectives import MIN_ESS, Objective
-from townlet_replay.training.off_policy import decoupled_aim, vtrace_aim
 from townlet_replay.training.position import Position, pack_position, unpack_position
 from townlet_replay.training.ppo import Aim, estimate
 from townlet_replay.training.records import DataMode
@@ -48,8 +45,6 @@ from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
 _LOG = logging.getLogger(__name__)
-# What the updates of a pass aim at; plain PPO at what the rollout says.
-_AIMS = {"decoupled_ppo": decoupled_aim, "vtrace_ppo": vtrace_aim}
 
 
 class TrainingResult(NamedTuple):
@@ -97,6 +92,7 @@ class TrainingHarness:
         self._cloning: BCResult | None = None
         self._books = Books(config, watch, self.standing)
         self._books.objective = kept_objective
+        self._lessons = Lessons(config, self.runtime, self.computing, self._books, self._rng)
 
     def _resume(self, path: Path) -> Objective | None:
         saved = load_checkpoint(path, observation=self.spec, config=self.config.network)
@@ -131,7 +127,9 @@ class TrainingHarness:
         """Train on a capture, with the objective that is sound on it.
 
         Every epoch passes once over the data set, one update per batch. A capture that supports no
-        ratio (a deterministic script) is cloned instead, unless ``config.objective`` insists.
+        ratio (a deterministic script) is cloned instead, unless ``config.objective`` insists. The
+        clone of a noisy script goes on with PPO on the capture, for as many epochs as it stays near
+        enough to who acted.
 
         Raises:
             TrainingError: The objective asked for is unsound on this capture.
@@ -143,16 +141,34 @@ class TrainingHarness:
         course = self._set_out("replay", self.standing.steps, passes * rows)
         objective = self._judge(dataset, begun=course.begun < self.standing.steps)
         if objective.name == "bc":
-            return self.run_bc(dataset)
+            result = self.run_bc(dataset)
+            if objective.requested != "auto" or not self._goes_on(dataset):
+                return result
+            course = self._set_out("replay", self.standing.steps, passes * rows)
         if objective.name == "awr":
             return self.run_awr(dataset)
         if objective.name == "ppo_bc":
             raise TrainingError("objective 'ppo_bc': expected mode mixed, found replay; set mixed")
         with Interruption() as interruption:
             while self.standing.steps < course.goal:
-                self._replay_epoch(dataset, "replay", course)
+                self._lessons.over(dataset, "replay", course)
+                if self._cloned_first and not self._goes_on(dataset):
+                    break
                 interruption.check()
         return self._arrive()
+
+    def _goes_on(self, dataset: ReplayDataset) -> bool:
+        """Tell whether a clone is near enough to who acted for PPO, and keep that verdict."""
+        verdict = after_cloning(dataset, self.network)
+        if verdict is not None:
+            self._books.objective = verdict
+        return verdict is not None
+
+    @property
+    def _cloned_first(self) -> bool:
+        """Whether the verdict at hand is one on a clone."""
+        verdict = self._books.objective
+        return verdict is not None and verdict.cloned
 
     def run_bc(self, dataset: ReplayDataset) -> TrainingResult:
         """Clone what a capture shows, and fit the value head to its returns."""
@@ -165,7 +181,7 @@ class TrainingHarness:
     def run_awr(self, dataset: ReplayDataset) -> TrainingResult:
         """Imitate a capture, the more the better it turned out; values are fitted first."""
         self._check_fit(dataset)
-        settings, revalued = self.config.awr, self._revalued
+        settings, revalued = self.config.awr, self._lessons.revalued
         imitate_the_better(self.network, dataset, settings, self._rng, self._books, revalued)
         self.computing.renew_optimizer()
         return self._arrive()
@@ -225,19 +241,14 @@ class TrainingHarness:
                 remaining = course.remaining(standing.cycle)
                 self.computing.follow(remaining)
                 if name in MIN_ESS:
-                    self._replay_epoch(dataset, "mixed")
+                    self._lessons.over(dataset, "mixed")
                 demonstration = None
                 weight = self.config.demonstration.weight_at(remaining)
                 if name == "ppo_bc" and weight > 0.0:
-                    demonstration = self._demonstration(dataset, weight)
+                    demonstration = self._lessons.demonstration(dataset, weight)
                 self._rollout_cycle(None, "mixed", demonstration)
                 interruption.check()
         return self._arrive()
-
-    def _demonstration(self, dataset: ReplayDataset, weight: float) -> Demonstration:
-        samples, size = samples_of(dataset), self.config.ppo.minibatch_size
-        shown = pack(samples)._replace(actions=intents(samples))
-        return Demonstration(self.network, shown, size, self._rng, weight)
 
     def run_live(self, steps: int | None = None) -> TrainingResult:
         """Step the town and update on every rollout, until ``steps`` agent steps are made.
@@ -254,7 +265,7 @@ class TrainingHarness:
                 rollout = collector.collect(live.rollout_ticks)
                 standing.live_steps += len(rollout.actions)
                 self.computing.follow(course.remaining(standing.live_steps))
-                self._update(rollout, tally)
+                self._lessons.update(rollout, tally)
                 self._books.book_ppo(tally, self.computing.settings)
                 interruption.check()
         return self._arrive()
@@ -340,38 +351,6 @@ class TrainingHarness:
                 f"{self.scenario.name!r}: {difference}; train on a capture of this catalogue"
             )
 
-    def _replay_epoch(
-        self, dataset: ReplayDataset, mode: DataMode, course: Course | None = None
-    ) -> None:
-        """Pass over a capture; step sizes follow ``course``, which is counted in rows."""
-        tally, objective, standing = EpochTally(mode), self._books.objective, self.standing
-        aim_of = _AIMS.get("" if objective is None else objective.name)
-        prepare = self._valued if aim_of is None else self._revalued
-        # A batch is valued when its turn comes, by the network that the last one left.
-        for rows in dataset.batches(standing.epoch, prepare):
-            if course is not None:
-                self.computing.follow(course.remaining(standing.steps + len(rows.actions)))
-            aim = None
-            if aim_of is not None:
-                aim = aim_of(self.network, rows, self.config.ppo, self.config.off_policy)
-            self._update(rows, tally, aim)
-        self._books.book_ppo(
-            tally,
-            self.computing.settings,
-            dataset.baselines(),
-            dataset.metrics,
-            staleness(dataset, standing.cycle),
-        )
-
-    def _valued(self, sample: ReplaySample) -> ReplaySample:
-        """Fill in values that no critic gave; the recorded log-probs stay."""
-        return self.runtime.annotate(sample) if np.isnan(sample.value_preds).any() else sample
-
-    def _revalued(self, sample: ReplaySample) -> ReplaySample:
-        """Replace the values of whoever watched by the learner's own."""
-        unknown = np.full_like(sample.value_preds, np.nan)
-        return self.runtime.annotate(dataclasses.replace(sample, value_preds=unknown))
-
     def _rollout_cycle(
         self, ticks: int | None, mode: DataMode, demonstration: Demonstration | None = None
     ) -> None:
@@ -387,14 +366,7 @@ class TrainingHarness:
             estimates = estimate(rollout, self.config.ppo)
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
         tally.ticks, tally.social = buffer.ticks, social_figures(buffer.heard)
-        self._update(rollout, tally, aim)
+        self._lessons.update(rollout, tally, aim)
         self._books.book_ppo(
             tally, self.computing.settings, samples=buffer.metrics, staleness=(0.0, 0.0)
         )
-
-    def _update(self, rollout: Rollout, tally: EpochTally, aim: Aim | None = None) -> None:
-        self.standing.steps += len(rollout.actions)
-        before = time.perf_counter()
-        tally.add(self.computing.update(rollout, self._rng, aim), before)
-        if self._books.wants_health:
-            tally.examine(self.network, rollout, self.config.ppo.gamma)

@@ -12,7 +12,13 @@ from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.rollout import pack
 from townlet_replay.sample import ReplaySample
 from townlet_replay.training.audit import audit
-from townlet_replay.training.objectives import Objective, choose_objective, gather_evidence
+from townlet_replay.training.objectives import (
+    Evidence,
+    Objective,
+    choose_after_cloning,
+    choose_objective,
+    gather_evidence,
+)
 
 
 def judge(
@@ -33,6 +39,16 @@ def judge(
     Raises:
         TrainingError: The objective asked for is unsound on this capture.
     """
+    evidence = _evidence(dataset, network)
+    return choose_objective(evidence, objective, accept_bias=accept_bias)
+
+
+def after_cloning(dataset: ReplayDataset, network: TownletNetwork) -> Objective | None:
+    """Return PPO while the capture of a noisy script supports it for its clone; else None."""
+    return choose_after_cloning(_evidence(dataset, network))
+
+
+def _evidence(dataset: ReplayDataset, network: TownletNetwork | None) -> Evidence:
     positions = list(range(dataset.count))
     if dataset.config.streaming:
         positions = dataset.order(0)[: dataset.config.batch_size]
@@ -46,8 +62,7 @@ def judge(
             bootstrap_values=np.nan_to_num(rollout.bootstrap_values),
         )
     forged = audit(samples).reasons if samples[0].discrete else None
-    evidence = gather_evidence(rollout, kinds, network, forged)
-    return choose_objective(evidence, objective, accept_bias=accept_bias)
+    return gather_evidence(rollout, kinds, network, forged)
 
 
 def samples_of(dataset: ReplayDataset) -> list[ReplaySample]:

@@ -59,6 +59,7 @@ class Objective(NamedTuple):
     biased: bool  # trained against these reasons
     ess: float | None
     audit: AuditVerdict | None = None  # None: there was none
+    cloned: bool = False  # the capture was cloned first, and supports this now
 
 
 def gather_evidence(
@@ -135,6 +136,20 @@ def choose_objective(
     if reasons and (missing or not accept_bias):
         raise TrainingError(_refusal(evidence, name, reasons, overridable=not missing))
     return Objective(name, requested, reasons, bool(reasons), evidence.ess, evidence.audit)
+
+
+def choose_after_cloning(evidence: Evidence) -> Objective | None:
+    """Return PPO if the capture of a noisy script supports it, now that it was cloned.
+
+    Args:
+        evidence: With the clone as the network.
+
+    Returns:
+        None: it does not, or not any more.
+    """
+    if evidence.kinds != ("script_eps",) or not _is_sound(evidence, "ppo"):
+        return None
+    return Objective("ppo", "auto", (), False, evidence.ess, evidence.audit, cloned=True)
 
 
 def _pick(evidence: Evidence) -> Objective:
