@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from townlet_replay.errors import CaptureError
 from townlet_replay.safe_files import (
+    MAX_FILE_BYTES,
     MAX_JSON_BYTES,
     check_json,
     first_problem,
-    read_bytes,
+    open_regular,
     sha256_of,
 )
 from townlet_replay.sidecar import SampleMeta, SampleMetrics
@@ -105,13 +107,28 @@ def sealed_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     if not os.path.lexists(path):
         return
-    for number, line in enumerate(read_bytes(path, MAX_JSON_BYTES).split(b"\n")[:-1], 1):
-        where = f"{path}: line {number}"
-        digest, _, body = line.partition(b" ")
-        if sha256_of(body).encode("ascii") != digest:
-            raise CaptureError(f"{where}: altered since it was written: not the SHA-256 it says")
-        check_json(body, where)
-        yield where, body
+    with open_regular(path, MAX_FILE_BYTES) as file:
+        for number, line in enumerate(iter(lambda: _line(file, path), b""), 1):
+            where = f"{path}: line {number}"
+            if not line.endswith(b"\n"):
+                return
+            digest, _, body = line[:-1].partition(b" ")
+            if sha256_of(body).encode("ascii") != digest:
+                raise CaptureError(
+                    f"{where}: altered since it was written: not the SHA-256 it says"
+                )
+            check_json(body, where)
+            yield where, body
+
+
+def _line(file: BinaryIO, path: Path) -> bytes:
+    try:
+        line = file.readline(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise CaptureError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(line) > MAX_JSON_BYTES:
+        raise CaptureError(f"{path}: a line of more than {MAX_JSON_BYTES} bytes")
+    return line
 
 
 def read_journal(path: Path, count: int) -> list[JournalLine]:

@@ -23,15 +23,15 @@ from townlet_replay.bundle import CaptureFiles
 from townlet_replay.digests import damaged_arrays
 from townlet_replay.entries import JOURNAL_SUFFIX, ManifestEntry, read_journal
 from townlet_replay.errors import CaptureError
+from townlet_replay.listing import MAX_LISTING_BYTES, digest_of, read_listing
 from townlet_replay.metrics import CaptureMetrics, capture_totals
-from townlet_replay.safe_files import read_bytes, sha256_of
+from townlet_replay.safe_files import sha256_of
 from townlet_replay.sample import ReplaySample, Settle, decode_sample
 from townlet_replay.sidecar import (
     SCHEMA_VERSION,
     CaptureMetadata,
     SampleMeta,
     SampleMetrics,
-    read_document,
     write_document,
 )
 from townlet_replay.sidecar_reader import SidecarReader
@@ -40,7 +40,6 @@ MANIFEST_SUFFIX = "_manifest.json"
 METRICS_SUFFIX = "_metrics.json"
 LOG_SUFFIX = "_actions.json"  # of an action log
 LOG_JOURNAL_SUFFIX = "_actions.ndjson"
-MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_SIDECAR_BYTES = 4 * 2**20
 
 Watch = Callable[[int], None]
@@ -76,10 +75,10 @@ def summary_files(
         f"{prefix}{MANIFEST_SUFFIX}": write_document(manifest),
     }
     for name, data in files.items():
-        if len(data) > MAX_DOCUMENT_BYTES:
+        if len(data) > MAX_LISTING_BYTES:
             raise CaptureError(
                 f"{name}: {len(manifest.samples)} samples need {len(data)} bytes, at most "
-                f"{MAX_DOCUMENT_BYTES} are read; go on in another directory, or with another prefix"
+                f"{MAX_LISTING_BYTES} are read; go on in another directory, or with another prefix"
             )
     return files
 
@@ -127,10 +126,7 @@ class Capture:
         Raises:
             CaptureError: the manifest is gone by now.
         """
-        data = read_bytes(self.path, MAX_DOCUMENT_BYTES)
-        if os.path.lexists(self.journal):
-            data += read_bytes(self.journal, MAX_DOCUMENT_BYTES)
-        return sha256_of(data)
+        return digest_of(self.path, self.journal)
 
     @cached_property
     def _sidecars(self) -> SidecarReader:
@@ -149,7 +145,7 @@ class Capture:
             CaptureError: missing, damaged, or without a sample of the manifest.
         """
         path = self.directory / f"{self.prefix}{METRICS_SUFFIX}"
-        metrics = read_document(CaptureMetrics, read_bytes(path, MAX_DOCUMENT_BYTES), str(path))
+        metrics = read_listing(CaptureMetrics, path)
         added = read_journal(self.journal, len(metrics.samples))
         if added:
             samples = dict(metrics.samples)
@@ -309,8 +305,7 @@ def load_manifest(path: str | Path) -> Manifest:
     Raises:
         CaptureError: missing, damaged, another schema version, no samples, or a sample twice.
     """
-    data = read_bytes(Path(path), MAX_DOCUMENT_BYTES)
-    manifest = read_document(Manifest, data, str(path))
+    manifest = read_listing(Manifest, Path(path))
     added = read_journal(Capture(Path(path), manifest).journal, len(manifest.samples))
     if added:
         samples = [*manifest.samples, *(entry for line in added for entry in line.samples)]

@@ -20,7 +20,7 @@ READABLE_VERSIONS = ("1.0", "1.1", SCHEMA_VERSION)
 
 # The last line of a document: SHA-256 of everything before it, so that a flipped bit is seen.
 _SEAL = re.compile(rb',\n"sha256": "([0-9a-f]{64})"\n}\n')
-_SEAL_BYTES = 81
+SEAL_BYTES = 81  # of that line, and of what ends the document
 _END = b"\n}\n"
 
 _ACTION_ID = re.compile(r"0|[1-9]\d{0,8}")
@@ -168,15 +168,21 @@ def unsealed(data: bytes, where: str) -> bytes:
     Raises:
         CaptureError: the seal is not of this document.
     """
-    found = _SEAL.fullmatch(data, max(0, len(data) - _SEAL_BYTES))
-    if found is None:
+    seal = seal_of(data[-SEAL_BYTES:])
+    if seal is None:
         return data
-    body = data[: found.start()]
-    if sha256_of(body) != found[1].decode("ascii"):
+    body = data[:-SEAL_BYTES]
+    if sha256_of(body) != seal:
         raise CaptureError(
             f"{where}: altered since it was written: its last line is not the SHA-256 of the rest"
         )
     return body + _END
+
+
+def seal_of(end: bytes) -> str | None:
+    """Return the SHA-256 in the last ``SEAL_BYTES`` of a document; ``None`` if it has no seal."""
+    found = _SEAL.fullmatch(end)
+    return None if found is None else found[1].decode("ascii")
 
 
 def read_document(
