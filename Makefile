@@ -9,7 +9,7 @@ KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-main test-bounds test-python check bench learn soak format clean
+.PHONY: demo test test-main test-bounds test-python check bench learn soak site format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo
@@ -45,12 +45,16 @@ learn: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python tests/soak.py $(SOAK)
 
+# The documents as a site, in site/; a warning is an error.
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,12 +1,16 @@
 """The examples run, stay short, and show what they say they show."""
 
 import importlib.util
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from townlet_replay import load_capture
+from townlet_replay.sample import arrays_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -111,3 +115,26 @@ def test_examples_are_short(example):
 
 def test_there_are_at_most_ten():
     assert len(list(EXAMPLES.glob("*.py"))) <= 10
+
+
+@pytest.mark.parametrize("bundle", [False, True])
+def test_a_capture_is_read_without_this_package(tmp_path, bundle):
+    words = [sys.executable, "-m", "townlet_replay", "capture", "queue_conflict", "--ticks", "30"]
+    words += ["--episodes", "3", "--output", str(tmp_path), *["--bundle"] * bundle]
+    subprocess.run(words, check=True, capture_output=True)
+    example = load("read_without_townlet")
+    read = list(example.read(tmp_path))
+    capture = load_capture(tmp_path)
+    assert len(read) == len(capture) == 9
+    for (sidecar, arrays), sample in zip(read, capture, strict=True):
+        assert sidecar["agent_id"] == sample.meta.agent_id
+        expected = arrays_of(sample)
+        assert arrays.keys() == expected.keys()
+        assert all(arrays[name].tobytes() == expected[name].tobytes() for name in arrays)
+    spoilt = next(path for path in tmp_path.iterdir() if path.suffix in (".zip", ".npz"))
+    spoilt.write_bytes(spoilt.read_bytes().replace(b"rewards", b"rewardz"))
+    with pytest.raises((ValueError, zipfile.BadZipFile), match=r"was altered|Bad CRC"):
+        list(example.read(tmp_path))
+    source = (EXAMPLES / "read_without_townlet.py").read_text()
+    assert "import townlet" not in source
+    assert "from townlet" not in source

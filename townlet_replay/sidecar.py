@@ -121,19 +121,21 @@ class SampleMeta(StrictDocument):
     schema_version: str = SCHEMA_VERSION
     mode: Mode = Field(default="full", description="how the arrays are written")
     agent_id: str
-    episode_id: int = Field(ge=0)
-    feature_names: tuple[str, ...] | None = None
-    map_channels: tuple[str, ...] | None = None
-    reward_components: tuple[str, ...] | None = None
+    episode_id: int = Field(ge=0, description="the samples of an episode share it")
+    feature_names: tuple[str, ...] | None = Field(default=None, description="columns of features")
+    map_channels: tuple[str, ...] | None = Field(default=None, description="axis 1 of map")
+    reward_components: tuple[str, ...] | None = Field(
+        default=None, description="columns of the array of this name"
+    )
     action_lookup: dict[int, str] = Field(
         default={}, description="empty unless actions are Discrete"
     )
     action_dim: int = Field(ge=1, description="number of ids, or of components of an action")
-    timesteps: int = Field(ge=1)
-    value_pred_steps: int = Field(ge=2)
+    timesteps: int = Field(ge=1, description="rows, T")
+    value_pred_steps: int = Field(ge=2, description="T + 1")
     behaviour: Behaviour = Behaviour()
-    tags: tuple[str, ...] = ()
-    metrics: SampleMetrics | None = None
+    tags: tuple[str, ...] = Field(default=(), description="of the recording, to choose samples by")
+    metrics: SampleMetrics | None = Field(default=None, description="numbers about the sample")
     capture_metadata: CaptureMetadata = CaptureMetadata()
     source: SampleSource | None = Field(default=None, description="None: as it was recorded")
     digests: dict[str, str] = Field(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from townlet_env.errors import ConfigError, nearest
-from townlet_replay.reference import commands, settings, town
+from townlet_replay.reference import card, commands, programs, settings, town
 
 TABLES: dict[str, Callable[[], str]] = {
     "actions": town.actions,
@@ -26,7 +26,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "job keys": settings.job_keys,
     "rule settings": settings.rule_settings,
     "training settings": settings.training_settings,
+    "environment card": card.card,
+    "observations": card.observations,
+    "arguments": card.arguments,
+    "sidecar": settings.sidecar,
+    "manifest entry": settings.manifest_entry,
     "commands": commands.commands,
+    "examples": programs.examples,
 }
 
 _MARKED = re.compile(

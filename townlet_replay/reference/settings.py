@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from townlet_env.config.schema import JobConfig, ObjectConfig, ResidentConfig, TownConfig
+from townlet_replay.entries import ManifestEntry
 from townlet_replay.reference.markdown import code, table
+from townlet_replay.sidecar import SampleMeta
 
 RULE_SECTIONS = (
     "needs",
@@ -73,6 +75,16 @@ def training_settings() -> str:
     from townlet_replay.training.config import TrainConfig
 
     return _table(TrainConfig)
+
+
+def sidecar() -> str:
+    """Fields of a sidecar; metrics are named, not opened."""
+    return _table(SampleMeta, depth=1)
+
+
+def manifest_entry() -> str:
+    """Fields of an entry of a manifest."""
+    return _table(ManifestEntry)
 
 
 def _table(
