@@ -212,4 +212,4 @@ def _tell(errors: Sequence[CaptureError]) -> None:
         raise errors[0]
     if errors:
         told = "; ".join(str(error) for error in errors)
-        raise CaptureError(f"{len(errors)} lives or episodes are lost: {told}") from errors[0]
+        raise CaptureError(f"{len(errors)} problems in the recording: {told}") from errors[0]

@@ -283,6 +283,9 @@ def _recorder(
         max_bytes=settings.max_bytes,
         when_full=settings.when_full,
         bundle=settings.bundle,
+        # The thread writes together what waits. Bundles and logs would depend on how much that was,
+        # and a capture that is full would be noticed late.
+        background=not (settings.mode == "actions" or settings.bundle or settings.max_bytes),
         **more,
     )
 

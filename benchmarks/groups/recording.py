@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,8 @@ TICKS = 400
 WORLDS = 16  # of the vector view
 MODES: tuple[RecordMode, ...] = get_args(RecordMode)
 BATCH_MODES: tuple[Mode, ...] = get_args(Mode)
+EPISODES = 4  # in a row, where a thread writes
+THREAD = "full, writer thread"
 PLAIN = "PettingZoo view, not recorded"
 BATCH = "vector view, not recorded"
 
@@ -45,29 +48,61 @@ def _town() -> Any:
     return townlet_v0.parallel_env(TOWN, max_ticks=TICKS)
 
 
-def dicts(record: Callable[[Any], Any] | None) -> Play:
-    """Episodes through the PettingZoo view; recording includes opening, closing and all files."""
-    told = script(load_scenario(TOWN), TICKS)[:, 0]
+def orders_of_town() -> list[dict[str, int]]:
+    """Return legal actions of everybody, tick by tick."""
     names = _town().possible_agents
-    orders = [dict(zip(names, row.tolist(), strict=True)) for row in told]
+    told = script(load_scenario(TOWN), TICKS)[:, 0]
+    return [dict(zip(names, row.tolist(), strict=True)) for row in told]
+
+
+def play(env: Any, orders: Sequence[dict[str, int]]) -> None:
+    """Live one episode."""
+    env.reset(seed=SEED)
+    for row in orders:
+        env.step(row)
+
+
+def dicts(record: Callable[[Any], Any] | None, episodes: int = 1) -> Play:
+    """Episodes through the PettingZoo view; recording includes opening, closing and all files."""
+    orders = orders_of_town()
 
     def act(clock: Clock) -> int:
         env = _town()
         with clock:
             env = record(env) if record else env
-            env.reset(seed=SEED)
-            for row in orders:
-                env.step(row)
+            for _ in range(episodes):
+                play(env, orders)
             env.close()
-        return told.size
+        return episodes * sum(map(len, orders))
 
     return lambda seconds: timed(act, seconds)
 
 
-def recorder(mode: str, folder: Path) -> Callable[[Any], Any]:
-    """Return what wraps an environment; every episode is a capture of its own."""
+def recorder(mode: str, folder: Path, **settings: Any) -> Callable[[Any], Any]:
+    """Return what wraps an environment; every act is a capture of its own."""
     number = count()
-    return lambda env: RecordReplay(env, folder / f"{mode}{next(number)}", mode=mode)
+    return lambda env: RecordReplay(env, folder / f"{mode}{next(number)}", mode=mode, **settings)
+
+
+def caller_cost(folder: Path, rounds: int) -> float:
+    """Return the microseconds that the caller itself pays for an agent step: a thread writes.
+
+    By the clock of its thread, episodes with and without the recorder in turn; between them
+    everything is written.
+    """
+    orders, env = orders_of_town(), _town()
+    steps, added = sum(map(len, orders)), []
+    with RecordReplay(env, folder, background=True) as recorded:
+        for number in range(rounds + 1):
+            spent = []
+            for one in (env, recorded):
+                began = time.thread_time()
+                play(one, orders)
+                spent.append(time.thread_time() - began)
+            recorded.flush()
+            if number:  # the first warms up
+                added.append(spent[1] - spent[0])
+    return 1e6 * statistics.median(added) / steps
 
 
 def arrays(record: Callable[[TownletVectorEnv], RecordBatch] | None) -> Play:
@@ -109,8 +144,12 @@ def measure(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arms = [Arm(PLAIN, dicts(None))]
         arms += [Arm(recorded(mode), dicts(recorder(mode, Path(folder)))) for mode in MODES]
+        threaded = recorder("full", Path(folder, "thread"), background=True)
+        arms.append(Arm(recorded(THREAD), dicts(threaded, EPISODES)))
         rates = report.take_turns(arms, "recording, PettingZoo")
-    for mode in MODES:
+        paid = caller_cost(Path(folder, "caller"), report.effort.rounds * EPISODES)
+    report.figure(f"recording costs the caller ({THREAD})", paid, "us per agent step")
+    for mode in (*MODES, THREAD):
         report.compare(rates, recorded(mode), PLAIN)
         added = cost(rates[recorded(mode)], rates[PLAIN])
         report.figure(f"recording adds ({mode})", added, "us per agent step")
