@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -79,12 +78,15 @@ class FinishedEpisode:
         life, form, settings = episode.lives[agent], self._formats[agent], self._origin.settings
         table = episode.table(agent)
         told = _Told(agent, table.steps, episode.notes)
-        behaviour = settings.behaviour_of(str(agent), log_probs_known=told.any_log_prob())
-        unknown = 0.0 if behaviour.kind == "script" else NAN
+        log_probs = told.numbers("log_probs")
+        unknown = np.isnan(log_probs)
+        behaviour = settings.behaviour_of(str(agent), log_probs_known=not unknown.all())
+        if behaviour.kind == "script":
+            log_probs[unknown] = 0.0
         observation, mask = life.sight.ending(life.last)
         final_value = episode.final_values.get(agent, NAN)
         sample = columns_to_replay_sample(
-            lambda: _columns(life, table, told, unknown),
+            lambda: _columns(life, table, told, log_probs),
             Ending(observation, final_value, mask),
             SampleOrigin(
                 agent_id=str(agent),
@@ -104,42 +106,28 @@ class _Told:
 
     def __init__(self, agent: object, steps: Sequence[int], notes: Mapping[int, Notes]) -> None:
         self._agent = agent
-        self.steps = steps
+        self._count = len(steps)
         self._rows = [notes.get(step, NO_NOTES) for step in steps] if notes else []
 
-    def any_log_prob(self) -> bool:
-        """Whether the log-prob of some action is known."""
-        return not all(map(math.isnan, self._column("log_probs", NAN)))
-
-    def log_probs(self, unknown: float) -> list[float]:
-        """(T,), ``unknown`` where nothing was told."""
-        found = self._column("log_probs", NAN)
-        return [unknown if math.isnan(number) else number for number in found]
-
-    def values(self) -> list[float]:
+    def numbers(self, kind: str) -> NDArray[np.float64]:
         """(T,), NaN where nothing was told."""
-        return self._column("values", NAN)
+        if not self._rows:
+            return np.full(self._count, NAN)
+        agent = self._agent
+        return np.array([getattr(notes, kind).get(agent, NAN) for notes in self._rows])
 
-    def logits(self) -> list[NDArray[np.float32] | None]:
-        """T of them."""
-        return self._column("logits", None)
-
-    def intents(self) -> list[Any]:
-        """T of them, or None."""
-        return self._column("intents", None)
+    def others(self, kind: str) -> list[Any]:
+        """Return T of them, None where nothing was told; nothing if no row of anybody has one."""
+        tables = [getattr(notes, kind) for notes in self._rows]
+        return [table.get(self._agent) for table in tables] if any(tables) else []
 
     def versions(self) -> list[int | None]:
-        """T of them."""
+        """Return T of them, None where nothing was told; or nothing."""
         return [notes.policy_version for notes in self._rows]
 
-    def _column(self, kind: str, unknown: Any) -> list[Any]:
-        if not self._rows:
-            return [unknown] * len(self.steps)
-        return [getattr(notes, kind).get(self._agent, unknown) for notes in self._rows]
 
-
-def _columns(life: Life, table: Table, told: _Told, unknown: float) -> Columns:
-    """Return the rows of a life; log-probs that nobody told are ``unknown``.
+def _columns(life: Life, table: Table, told: _Told, log_probs: NDArray[np.float64]) -> Columns:
+    """Return the rows of a life.
 
     Raises:
         ValueError: they do not fit each other.
@@ -158,10 +146,10 @@ def _columns(life: Life, table: Table, told: _Told, unknown: float) -> Columns:
         terminations=terminations,
         truncations=truncations,
         ticks=table.ticks,
-        log_probs=told.log_probs(unknown),
-        values=told.values(),
-        logits=told.logits(),
-        intents=told.intents(),
+        log_probs=log_probs,
+        values=told.numbers("values"),
+        logits=told.others("logits"),
+        intents=told.others("intents"),
         reward_components=table.components,
         policy_versions=told.versions(),
     )
