@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -103,6 +104,7 @@ class CaptureWriter:
         self._lock = WriterLock(self.manifest_path, prefix)
         self._check_free()
         self._begun = False  # has written over what was there
+        self._tried: set[str] = set()  # names of files that could not be written, or not all
 
     def _check_free(self) -> None:
         """Refuse to write over something without being told to, or over what cannot be read."""
@@ -191,7 +193,7 @@ class CaptureWriter:
                 self._put(files, summaries, len(everything))
         else:
             line = JournalLine(after=count, samples=tuple(entries), metrics=metrics).encode()
-            with self._lock.writing():
+            with self._lock.writing(), self._own(files):
                 write_files(self.directory, files)
                 self._note(line)
         self._entries += entries
@@ -303,8 +305,9 @@ class CaptureWriter:
 
     def _replace(self, files: dict[str, bytes], summaries: dict[str, bytes]) -> None:
         if self._begun:
-            write_files(self.directory, files)
-            write_files(self.directory, summaries)
+            with self._own(files):
+                write_files(self.directory, files)
+                write_files(self.directory, summaries)
             return
         # What is there goes, its manifest first, only when all that follows it is on disk.
         new = {**files, **summaries}
@@ -313,8 +316,28 @@ class CaptureWriter:
             for name in self._files_there()
             if name == final_name(name) or final_name(name) not in new
         ]
-        write_files(self.directory, new, instead_of=old)
+        with self._own(files.keys() - old):
+            write_files(self.directory, new, instead_of=old)
         self._begun = True
+
+    @contextmanager
+    def _own(self, names: Collection[str]) -> Iterator[None]:
+        """Write files of these names inside; those of other captures are not written over.
+
+        The prefixes ``a`` and ``a_b`` have a name in common if agents are called ``b_c`` and ``c``.
+        """
+        for name in names:
+            if name not in self._tried and (self.directory / name).exists():
+                raise CaptureError(
+                    f"{self.directory / name}: is there already, from another capture in the "
+                    f"directory whose prefix begins like {self.settings.prefix!r} or the other way "
+                    "round; choose another prefix or directory"
+                )
+        try:
+            yield
+        except BaseException:
+            self._tried.update(names)
+            raise
 
     def _encode(self, sample: ReplaySample) -> _Encoded:
         metrics = sample.meta.metrics
