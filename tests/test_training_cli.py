@@ -143,11 +143,12 @@ def test_what_train_prints_for_people(root, tmp_path):
 
 
 def test_settings_of_ppo_by_name(root, tmp_path):
-    options = "--learning-rate 0.01 --gamma 0.5 --gae-lambda 0.7 --clip-range 0.3 --ent-coef 0"
+    options = "--learning-rate 0.01 --gamma 0.5 --gae-lambda 0.7 --clip-range 0.3 --ent-coef 0.2"
     options += " --vf-coef 1.5 --max-grad-norm 9 --ppo-epochs 2 --minibatch-size 100"
     options += " --target-kl 5 --no-normalize-advantage --adam-eps 1e-4 --clip-range-vf 0.4"
     options += " --learning-rate-schedule cosine --learning-rate-end 0.002"
     options += " --clip-range-schedule linear --clip-range-end 0.1"
+    options += " --ent-coef-schedule cosine --ent-coef-end 0.001"
     seen = []
     original = compute_module.ppo_update
 
@@ -171,7 +172,9 @@ def test_settings_of_ppo_by_name(root, tmp_path):
         "clip_range_schedule": "linear",
         "clip_range_end": 0.1,
         "clip_range_vf": 0.4,
-        "ent_coef": 0.0,
+        "ent_coef": pytest.approx(0.001),
+        "ent_coef_schedule": "cosine",
+        "ent_coef_end": 0.001,
         "vf_coef": 1.5,
         "max_grad_norm": 9.0,
         "epochs": 2,

@@ -135,6 +135,12 @@ def train(
     ] = None,
     clip_range_vf: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     ent_coef: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
+    ent_coef_schedule: Annotated[
+        Schedule | None, typer.Option(help="Over the run.", rich_help_panel=PPO)
+    ] = None,
+    ent_coef_end: Annotated[
+        float | None, typer.Option(help="What it comes to; 0 by default.", rich_help_panel=PPO)
+    ] = None,
     vf_coef: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     max_grad_norm: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     ppo_epochs: Annotated[
@@ -206,6 +212,8 @@ def train(
             "clip_range_end": clip_range_end,
             "clip_range_vf": clip_range_vf,
             "ent_coef": ent_coef,
+            "ent_coef_schedule": ent_coef_schedule,
+            "ent_coef_end": ent_coef_end,
             "vf_coef": vf_coef,
             "max_grad_norm": max_grad_norm,
             "epochs": ppo_epochs,
