@@ -148,6 +148,12 @@ def test_any_kind_of_bytes_is_taken(kind):
     assert deflate(kind(b"rows and rows and rows"), 9) == deflate(b"rows and rows and rows", 9)
 
 
+def test_bytes_are_counted_not_numbers():
+    numbers = np.arange(900.0).reshape(30, 30)
+    assert deflate(numbers.data, 240) == deflate(numbers.tobytes(), 240)
+    assert inflate(deflate(numbers.data, 240)) == numbers.tobytes()
+
+
 def test_parts_are_as_they_would_be_alone():
     """What was packed before, in the same call or another, does not show."""
     parts = [noise(700), b"", bytes(5000), noise(700), rows_of(np.random.default_rng(5), 90, 50, 4)]

@@ -30,7 +30,7 @@ def deflate(data: _Raw, stride: int) -> bytes:
         stride: bytes from one row to the next; 1, or those of a number, where there are no rows. It
             decides how well and how fast, never whether; one above 32768 counts as 1.
     """
-    return bytes(deflate_parts(data, (0, len(data)), (stride,))[0])
+    return bytes(deflate_parts(data, (0, memoryview(data).nbytes), (stride,))[0])
 
 
 def deflate_parts(data: _Raw, starts: Sequence[int], strides: Sequence[int]) -> list[memoryview]:

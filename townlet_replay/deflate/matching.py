@@ -131,7 +131,8 @@ def tokenise(data: Bytes, rows: Rows, at: np.uint64, work: Work) -> tuple[np.uin
             if alone > _FEW:
                 far = _short_place(here, start, at, work.places)
                 found = _alike(data, at, far, here, stop)
-                pays = found > U3 and min(found, alone) * U8 >= distance_symbol(max(far, U1))
+                worth = found if found >= U8 else min(found, alone)
+                pays = found > U3 and worth * U8 >= distance_symbol(max(far, U1))
                 length, distance = (found, far) if pays else (U0, stride)
         if length >= U3:
             count = _put_copy(length, distance, count, work.tokens, work.counts)
