@@ -17,9 +17,9 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.provenance import metadata_of
 from townlet_replay.record_settings import RecordSettings
-from townlet_replay.reliving.episodes import in_groups, play, samples_of
-from townlet_replay.reliving.lives import SampleMaker
-from townlet_replay.reliving.stage import Play, Stage
+from townlet_replay.reliving.episodes import in_groups, play
+from townlet_replay.reliving.lives import Lived, SampleMaker
+from townlet_replay.reliving.stage import Stage
 from townlet_replay.rerun import Rerun
 from townlet_replay.rerun_sources import CaptureSource, LogSource
 from townlet_replay.sample import ReplaySample, arrays_of, with_meta
@@ -93,27 +93,27 @@ def derive(source: LogSource, *, metrics: bool = False) -> Iterator[ReplaySample
         yield from samples
 
 
-def _lived(source: LogSource, env: Any, *, metrics: bool = True) -> Iterator[_Lived]:
+def _lived(source: LogSource, env: Any, *, metrics: bool = True) -> Iterator[_Derived]:
     """Yield every episode with its samples, and what is not as it was recorded."""
-    if not is_of_towns(source):
+    if not is_of_towns(source, env):
         rerun = Rerun(environment_of(source, env), **source.recorder_settings)
         for episode in source.logged():
             played = rerun.play(source.script(episode))
-            yield _Lived(episode, played.samples, logged_mismatch(episode, played))
+            yield _Derived(episode, played.samples, logged_mismatch(episode, played))
         return
-    environment_of(source, env)
     assert source.setup is not None
     stage = Stage(source.setup, looks=True)
     maker = SampleMaker(source.setup, stage.plan, source.settings, source.metadata)
     for group in in_groups(((episode, None) for episode in source.logged()), stage):
         performed = play(stage, [episode for episode, _ in group])
         for world, (episode, _) in enumerate(group):
-            mismatch = town_mismatch(episode, performed, world)
-            samples = samples_of(maker, performed, world, episode, metrics=metrics)
-            yield _Lived(episode, samples, mismatch)
+            lived = Lived(performed, world, episode)
+            mismatch = town_mismatch(lived)
+            samples = [] if mismatch else maker.samples(lived, metrics=metrics)
+            yield _Derived(episode, samples, mismatch)
 
 
-class _Lived(NamedTuple):
+class _Derived(NamedTuple):
     """An episode that was lived again."""
 
     episode: LoggedEpisode
@@ -170,9 +170,9 @@ def reobserve(
     for group in in_groups(_episodes(source), stage):
         performed = play(stage, [episode for episode, _ in group])
         for world, (episode, recorded) in enumerate(group):
-            _check_states(source, episode, performed, world)
-            known = _without_values(episode) if rewards else episode
-            samples = samples_of(maker, performed, world, known)
+            lived = Lived(performed, world, _without_values(episode) if rewards else episode)
+            _check_states(source, lived)
+            samples = maker.samples(lived)
             writer.add([_as_recorded(sample, recorded) for sample in samples])
             watch(episode.ticks)
     return writer.finish()
@@ -190,12 +190,8 @@ def _episodes(
             yield episode, {sample.meta.agent_id: sample for sample in samples}
 
 
-def _check_states(
-    source: LogSource | CaptureSource, episode: LoggedEpisode, performed: Play, world: int
-) -> None:
-    if not isinstance(source, LogSource):
-        return
-    mismatch = town_mismatch(episode, performed, world, seen=False)
+def _check_states(source: LogSource | CaptureSource, lived: Lived) -> None:
+    mismatch = town_mismatch(lived, seen=False) if isinstance(source, LogSource) else None
     if mismatch is not None:
         raise CaptureError(f"{source.path}: {mismatch}")
 

@@ -24,7 +24,7 @@ from townlet_replay.errors import CaptureError
 from townlet_replay.hash_chain import CHECK_BYTES, ChainKind
 from townlet_replay.manifest import Capture, find_log, load_capture
 from townlet_replay.record_settings import RecordSettings
-from townlet_replay.reliving.episodes import known_of
+from townlet_replay.reliving.lives import known_of
 from townlet_replay.rerun import Script
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import CaptureMetadata

@@ -29,6 +29,7 @@ class TownChains:
     Attributes:
         states: (W, 2) chains over the states.
         seen: (W, 2) chains over map, features and mask of the ticks that ``SEEN_EVERY`` divides.
+        checks: (W, 4) what is kept of the chains over the states at this tick; a view.
     """
 
     def __init__(self, batch: WorldBatch, channels: int) -> None:
@@ -36,6 +37,7 @@ class TownChains:
         count = batch.num_worlds
         self.states: Words = np.zeros((count, LINK_WORDS), np.uint64)
         self.seen: Words = np.zeros((count, LINK_WORDS), np.uint64)
+        self.checks = self.states.view(np.uint8)[:, :CHECK_BYTES]
         views = batch.views
         self._parts = (views.map[:, :, :channels], views.features, views.action_mask)
         octets = sum(part[0].nbytes for part in self._parts)
@@ -44,11 +46,6 @@ class TownChains:
         self._ticks = batch.worlds.view(np.ndarray)["tick"]
         self._everywhere = np.arange(count)
 
-    @property
-    def checks(self) -> NDArray[np.uint8]:
-        """(W, 4): what is kept of the chains over the states at this tick; a view."""
-        return self.states.view(np.uint8)[:, :CHECK_BYTES]
-
     def begin(self, worlds: Worlds | None = None) -> None:
         """Begin the chains of worlds with the state they are in; of all by default."""
         which = self._everywhere if worlds is None else worlds
@@ -56,14 +53,21 @@ class TownChains:
         self.seen[which] = 0
         self.add(which)
 
-    def add(self, worlds: Worlds | None = None) -> None:
-        """Fold the state that worlds are in; of all by default."""
+    def add(self, worlds: Worlds | None = None, tick: int | None = None) -> None:
+        """Fold the state that worlds are in; of all by default.
+
+        Args:
+            worlds: which.
+            tick: that all of them are at, if they are.
+        """
         which = self._everywhere if worlds is None else worlds
         self._batch.fold_states(self.states, which)
-        if len(which) == 1:  # one town, tick after tick: no arrays for one number
-            due = which if self._ticks[which[0]] % SEEN_EVERY == 0 else which[:0]
-        else:
+        if tick is None and len(which) == 1:  # one town: no arrays for one number
+            tick = int(self._ticks[which[0]])
+        if tick is None:
             due = which[self._ticks[which] % SEEN_EVERY == 0]
+        else:
+            due = which[:0] if tick % SEEN_EVERY else which
         for start in range(0, len(due), _TOGETHER):
             self._add_seen(due[start : start + _TOGETHER])
 

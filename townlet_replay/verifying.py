@@ -12,9 +12,9 @@ from townlet_replay.action_block import LoggedEpisode
 from townlet_replay.action_recorder import array_digests
 from townlet_replay.errors import CaptureError
 from townlet_replay.record_settings import RecordSettings
-from townlet_replay.reliving.episodes import in_groups, life_in, play, samples_of
-from townlet_replay.reliving.lives import SampleMaker, end_of, reward_sum
-from townlet_replay.reliving.stage import Play, Stage
+from townlet_replay.reliving.episodes import in_groups, play
+from townlet_replay.reliving.lives import Lived, SampleMaker
+from townlet_replay.reliving.stage import Stage
 from townlet_replay.rerun import Played, Rerun
 from townlet_replay.rerun_sources import CaptureSource, LogSource
 from townlet_replay.sample import FINAL, ReplaySample, arrays_of
@@ -84,14 +84,19 @@ def verify(
     """
     if isinstance(source, CaptureSource):
         return _verify_capture(source, watch)
-    if is_of_towns(source):
-        environment_of(source, env)
+    if is_of_towns(source, env):
         return _verify_towns(source, watch)
     return _verify_log(source, env, watch)
 
 
-def is_of_towns(source: LogSource) -> bool:
-    """Whether the episodes of a log can be lived again many at once."""
+def is_of_towns(source: LogSource, env: Any = None) -> bool:
+    """Whether the episodes of a log can be lived again many at once.
+
+    Raises:
+        CaptureError: they can, and an environment is given all the same.
+    """
+    if source.setup is not None and env is not None:
+        raise CaptureError(f"{source.path}: of a town, which is built from the log; leave out env")
     return source.setup is not None and source.kind == "states"
 
 
@@ -99,10 +104,8 @@ def environment_of(source: LogSource | CaptureSource, env: Any) -> Any:
     """Return the environment to live in: the town's, or what the caller brought.
 
     Raises:
-        CaptureError: none, or both.
+        CaptureError: none.
     """
-    if source.setup is not None and env is not None:
-        raise CaptureError(f"{source.path}: of a town, which is built from the log; leave out env")
     if source.setup is not None:
         return source.setup.build()
     if env is None:
@@ -112,17 +115,14 @@ def environment_of(source: LogSource | CaptureSource, env: Any) -> Any:
     return env
 
 
-def town_mismatch(
-    episode: LoggedEpisode, played: Play, world: int, *, seen: bool = True
-) -> Mismatch | None:
+def town_mismatch(lived: Lived, *, seen: bool = True) -> Mismatch | None:
     """Compare what came out of an episode of a town with what was recorded.
 
     Args:
-        episode: as it was recorded.
-        played: in which it was lived again.
-        world: as which.
-        seen: whether what is seen is the same observation variant.
+        lived: the episode.
+        seen: whether observations and rewards are to be those that were recorded.
     """
+    played, world, episode = lived
     number, ticks = episode.episode_id, episode.ticks
     wrong = (played.checks[: ticks + 1, world] != episode.checks).any(axis=1)
     if wrong.any() or played.chains[world].tobytes() != episode.chain:
@@ -130,13 +130,13 @@ def town_mismatch(
         return Mismatch(number, tick, None, "state", "one state", "another")
     if seen and played.seen[world].tobytes() != episode.seen:
         return Mismatch(number, None, None, "observations", "one hash", "another")
-    for logged in episode.samples:
-        life = life_in(world, episode, logged)
-        if end_of(played, life) is None:
-            return Mismatch(number, None, life.agent_id, "rows", str(logged.rows), "0")
-        earned = reward_sum(played, life)
-        if seen and earned != logged.episode_return:
-            texts = (str(logged.episode_return), str(earned))
+    for life in episode.samples:
+        slot = lived.slot_of(life)
+        if slot is None:
+            return Mismatch(number, None, life.agent_id, "rows", str(life.rows), "0")
+        earned = lived.reward_sum(life, slot)
+        if seen and earned != life.episode_return:
+            texts = (str(life.episode_return), str(earned))
             return Mismatch(number, None, life.agent_id, "sum of rewards", *texts)
     return None
 
@@ -175,7 +175,7 @@ def _verify_towns(source: LogSource, watch: Watch) -> Verdict:
         for world, (episode, _) in enumerate(group):
             episodes, ticks, rows = episodes + 1, ticks + episode.ticks, rows + episode.rows
             watch(episode.ticks)
-            mismatch = town_mismatch(episode, played, world)
+            mismatch = town_mismatch(Lived(played, world, episode))
             if mismatch is not None:
                 return Verdict(episodes, ticks, rows, mismatch)
     return Verdict(episodes, ticks, rows, None)
@@ -204,7 +204,7 @@ def _verify_capture(source: CaptureSource, watch: Watch) -> Verdict:
         for world, (episode, samples) in enumerate(group):
             episodes, ticks, rows = episodes + 1, ticks + episode.ticks, rows + episode.rows
             watch(episode.ticks)
-            derived = samples_of(maker, played, world, episode, metrics=False)
+            derived = maker.samples(Lived(played, world, episode), metrics=False)
             mismatch = _captured_mismatch(samples, derived)
             if mismatch is not None:
                 return Verdict(episodes, ticks, rows, mismatch)

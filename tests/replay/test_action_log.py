@@ -176,7 +176,7 @@ class Generous(WorldBatch):
 
     def step(self, actions):
         returned = super().step(actions)
-        returned.reward[0, 1] += np.float32(self.worlds["tick"][0] == 9)
+        self.outcomes["reward"][0, 1] += np.float32(self.worlds["tick"][0] == 9)
         return returned
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
-
-from townlet_replay.action_block import LoggedEpisode, LoggedLife
+from townlet_replay.action_block import LoggedEpisode
 from townlet_replay.errors import CaptureError
-from townlet_replay.reliving.lives import Known, Life, SampleMaker, end_of
 from townlet_replay.reliving.stage import Act, Acting, Play, Stage
-from townlet_replay.sample import ReplaySample
 
-GROUP_BYTES = 64 * 2**20  # of rows that are kept
+GROUP_BYTES = 128 * 2**20  # of rows that are kept
 MOST_WORLDS = 256  # side by side
 _UNEVEN = 1.5  # a world does not wait for one that is so much longer
 
@@ -61,32 +57,3 @@ def _act(episode: LoggedEpisode, width: int) -> Act:
             raise CaptureError(f"agent {life.agent_id!r}: actions beyond 0 to {width - 1}")
     residents = tuple(Acting(life.agent_id, life.ticks, life.actions) for life in episode.lives)
     return Act(episode.seed, episode.ticks, residents)
-
-
-def life_in(world: int, episode: LoggedEpisode, life: LoggedLife) -> Life:
-    """Return a logged life as one of a play."""
-    return Life(world, life.agent_id, life.ticks, life.actions, episode.ticks, known_of(life))
-
-
-def known_of(life: LoggedLife) -> Known:
-    """Return what the behaviour knew of a life."""
-    values = np.append(life.values, np.float32(life.last_value))
-    return Known(life.log_probs, values, life.logits, life.intents, life.versions)
-
-
-def samples_of(
-    maker: SampleMaker, played: Play, world: int, episode: LoggedEpisode, *, metrics: bool = True
-) -> list[ReplaySample]:
-    """Return the samples of an episode that was played; without those who were not there.
-
-    Raises:
-        CaptureError: what the behaviour knew does not fit the rows.
-    """
-    found = []
-    for logged in episode.samples:
-        life = life_in(world, episode, logged)
-        end = end_of(played, life)
-        if end is not None:
-            origin = (episode.episode_id, episode.seed)
-            found.append(maker.sample(played, life, end, origin, metrics=metrics))
-    return found

@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_env.sim.ids import EVENT_NAMES, NONE, REWARD_COMPONENTS, EventKind
+from townlet_env.sim.ids import EVENT_NAMES, NONE, REWARD_COMPONENTS
 from townlet_env.sim.plan import Plan
 from townlet_env.views.spaces import map_channels
+from townlet_replay.action_block import LoggedEpisode, LoggedLife
 from townlet_replay.metrics import TownEvent, sample_metrics
 from townlet_replay.record_settings import RecordSettings
+from townlet_replay.reliving.kernels import ILLEGAL, TERMINATED, TRUNCATED
 from townlet_replay.reliving.stage import Play
 from townlet_replay.sample import ReplaySample, with_metrics
 from townlet_replay.sidecar import CaptureMetadata, SampleMeta
 from townlet_replay.town_setup import TownSetup
 
 _MASK = "action_mask"
-# The events that metrics are made of.
-_COUNTED = (EventKind.SHIFT_LATE, EventKind.QUEUE_CONFLICT, EventKind.AFFORDANCE_FINISHED)
 
 
 class Known(NamedTuple):
@@ -32,35 +32,46 @@ class Known(NamedTuple):
     versions: NDArray[np.int64] | None = None  # (T,)
 
 
-class Life(NamedTuple):
-    """A life of a play that becomes a sample."""
+def known_of(life: LoggedLife) -> Known:
+    """Return what the behaviour knew of a life."""
+    values = np.empty(life.rows + 1, np.float32)
+    values[:-1], values[-1] = life.values, life.last_value
+    return Known(life.log_probs, values, life.logits, life.intents, life.versions)
 
+
+class Lived(NamedTuple):
+    """An episode of a play."""
+
+    play: Play
     world: int
-    agent_id: str
-    ticks: NDArray[np.int64]  # (T,) in which it acted, from 0
-    actions: NDArray[np.int64]  # (T,)
-    length: int  # ticks of the episode
-    known: Known
+    episode: LoggedEpisode
+
+    def slot_of(self, life: LoggedLife) -> int | None:
+        """Return where somebody was; ``None`` if they were not there before their first row."""
+        place = (self.world, life.agent_id)
+        slot = self.play.slots.get(place)
+        return None if slot is None or life.ticks[0] < self.play.arrived[place] else slot
+
+    def reward_sum(self, life: LoggedLife, slot: int) -> float:
+        """Return the sum of the rewards of a life, one added after the other, in doubles."""
+        rewards = self.play.rewards[self.world, slot, _rows_of(life)]
+        return float(np.add.accumulate(rewards, dtype=np.float64)[-1])
+
+    def end_of(self, life: LoggedLife, slot: int) -> int:
+        """Return the tick after which nothing follows in a life.
+
+        Somebody who does not act any more still sees what happens, until they leave.
+        """
+        last = int(life.ticks[-1])
+        flags = self.play.flags[self.world, slot, last : self.episode.ticks]
+        ends = np.flatnonzero(flags & TERMINATED)
+        return last + int(ends[0]) + 1 if len(ends) else self.episode.ticks
 
 
-def end_of(play: Play, life: Life) -> int | None:
-    """Return the tick after which nothing follows in a life; ``None`` if it was not there.
-
-    Somebody who does not act any more still sees what happens, until they leave.
-    """
-    place = (life.world, life.agent_id)
-    slot = play.slots.get(place)
-    if slot is None or life.ticks[0] < play.arrived[place]:
-        return None
-    last = int(life.ticks[-1])
-    ends = np.flatnonzero(play.terminated[life.world, slot, last : life.length])
-    return last + int(ends[0]) + 1 if len(ends) else life.length
-
-
-def reward_sum(play: Play, life: Life) -> float:
-    """Return the sum of the rewards of a life, added one after the other in double precision."""
-    rewards = play.rewards[life.world, play.slots[life.world, life.agent_id], life.ticks]
-    return float(np.add.accumulate(rewards, dtype=np.float64)[-1])
+def _rows_of(life: LoggedLife) -> Any:
+    """Return the ticks of a life, as a slice if it has no gaps."""
+    first, last = int(life.ticks[0]), int(life.ticks[-1])
+    return slice(first, last + 1) if last - first + 1 == life.rows else life.ticks
 
 
 class SampleMaker:
@@ -92,108 +103,108 @@ class SampleMaker:
             tags=settings.tags,
         )
 
-    def sample(
-        self, play: Play, life: Life, end: int, origin: tuple[int, int], *, metrics: bool = True
-    ) -> ReplaySample:
-        """Return the sample of a life.
+    def samples(self, lived: Lived, *, metrics: bool = True) -> list[ReplaySample]:
+        """Return the samples of an episode; without those who were not there.
 
         Args:
-            play: with looks.
-            life: whose rows are wanted.
-            end: of :func:`end_of`.
-            origin: number and seed of the episode.
-            metrics: whether to sum it up in the sidecar.
+            lived: in a play with looks.
+            metrics: whether to sum each up in its sidecar.
 
         Raises:
             CaptureError: what the behaviour knew does not fit the rows.
         """
-        w, slot = life.world, play.slots[life.world, life.agent_id]
-        ticks, known = life.ticks, life.known
-        rows: Any = ticks
-        if len(ticks) == ticks[-1] - ticks[0] + 1:
-            rows = slice(int(ticks[0]), int(ticks[-1]) + 1)  # no copies
-        looks = {key: part[w, slot] for key, part in play.looks.items()}
-        mask = looks.pop(_MASK, None)
-        if self._setup.mask == "none":
-            mask = None
-        terminations, truncations = self._ends(play, life, slot, end)
+        origin = self._metadata.model_copy(update={"seed": lived.episode.seed})
+        found = []
+        for life in lived.episode.samples:
+            slot = lived.slot_of(life)
+            if slot is not None:
+                found.append(self._sample(lived, life, slot, origin, metrics=metrics))
+        return found
+
+    def _sample(
+        self, lived: Lived, life: LoggedLife, slot: int, origin: CaptureMetadata, *, metrics: bool
+    ) -> ReplaySample:
+        play, world, rows, known = lived.play, lived.world, _rows_of(life), known_of(life)
+        end = lived.end_of(life, slot)
+        looks = {key: part[world, slot] for key, part in play.looks.items()}
+        mask = looks.pop(_MASK)
+        own = _Own(play.flags[world, slot], play.components[world, slot], mask)
         sample = ReplaySample(
-            observations={key: looks[key][rows] for key in sorted(looks)},
-            action_mask=None if mask is None else mask[rows],
+            observations={key: looks[key][rows].copy() for key in sorted(looks)},
+            action_mask=None if self._setup.mask == "none" else mask[rows].copy(),
             actions=life.actions,
-            rewards=play.rewards[w, slot, rows],
-            terminations=terminations,
-            truncations=truncations,
+            rewards=play.rewards[world, slot, rows],
+            terminations=_only_last(life.rows, bool(own.flags[end - 1] & TERMINATED)),
+            truncations=_only_last(
+                life.rows,
+                bool(own.flags[life.ticks[-1]] & TRUNCATED or not own.flags[end - 1] & TERMINATED),
+            ),
             old_log_probs=known.log_probs,
             value_preds=known.values,
-            ticks=(ticks + 1).astype(np.int32),
+            ticks=(life.ticks + 1).astype(np.int32),
             final_observation={key: looks[key][end].copy() for key in sorted(looks)},
-            extras=self._extras(play, life, slot, rows, None if mask is None else mask[end]),
-            meta=self._meta(life, origin),
+            extras=self._extras(own, life, known, end),
+            meta=self._meta(life, lived.episode.episode_id, origin),
         )
         if not metrics:
             return sample
-        events = self._events(play, life, slot) if self._setup.details else None
-        illegal = int(np.count_nonzero(play.illegal[w, slot, rows]))
+        events = self._events(lived, life, slot) if self._setup.details else None
+        illegal = int(np.count_nonzero(own.flags[rows] & ILLEGAL))
         return with_metrics(sample, sample_metrics(sample, events, illegal))
 
-    def _ends(
-        self, play: Play, life: Life, slot: int, end: int
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        terminations, truncations = (np.zeros(len(life.ticks), np.bool_) for _ in range(2))
-        terminations[-1] = play.terminated[life.world, slot, end - 1]
-        truncations[-1] = (
-            play.truncated[life.world, slot, int(life.ticks[-1])] or not terminations[-1]
-        )
-        return terminations, truncations
-
     def _extras(
-        self, play: Play, life: Life, slot: int, rows: Any, final_mask: NDArray[np.int8] | None
+        self, own: _Own, life: LoggedLife, known: Known, end: int
     ) -> dict[str, NDArray[Any]]:
-        known, extras = life.known, dict[str, NDArray[Any]]()
+        extras, rows = dict[str, NDArray[Any]](), _rows_of(life)
         if known.logits is not None:
             extras["behaviour_logits"] = known.logits
         if known.intents is not None:
             extras["intent_actions"] = known.intents
-        if self._setup.details and play.components is not None:
-            extras["reward_components"] = play.components[life.world, slot, rows]
+        if self._setup.details:
+            extras["reward_components"] = own.components[rows]
         if known.versions is not None:
             extras["policy_version"] = known.versions
-        if final_mask is not None:
-            mask = play.looks[_MASK][life.world, slot, rows]
-            forbidden = mask[np.arange(len(mask)), life.actions] == 0
+        if self._setup.mask != "none":
+            forbidden = own.mask[life.ticks, life.actions] == 0
             if forbidden.any():
                 extras["illegal_actions"] = forbidden
-            extras["final_action_mask"] = final_mask.copy()
+            extras["final_action_mask"] = own.mask[end].copy()
         return extras
 
-    def _meta(self, life: Life, origin: tuple[int, int]) -> SampleMeta:
-        number, seed = origin
-        rows = len(life.ticks)
-        known = not bool(np.isnan(life.known.log_probs).all())
+    def _meta(self, life: LoggedLife, number: int, origin: CaptureMetadata) -> SampleMeta:
+        known = not bool(np.isnan(life.log_probs).all())
         changes = {
             "agent_id": life.agent_id,
             "episode_id": number,
-            "timesteps": rows,
-            "value_pred_steps": rows + 1,
+            "timesteps": life.rows,
+            "value_pred_steps": life.rows + 1,
             "behaviour": self._settings.behaviour_of(life.agent_id, log_probs_known=known),
-            "capture_metadata": self._metadata.model_copy(update={"seed": seed}),
+            "capture_metadata": origin,
         }
         return self._common.model_copy(update=changes)
 
-    def _events(self, play: Play, life: Life, slot: int) -> list[TownEvent]:
+    def _events(self, lived: Lived, life: LoggedLife, slot: int) -> list[TownEvent]:
         """Return what a resident did in its rows, as far as it is counted."""
-        events = play.events
-        assert events is not None
-        mine = (events.world == life.world) & (events.codes[:, 1] == slot)
-        mine &= np.isin(events.codes[:, 0], _COUNTED)
-        which = np.flatnonzero(mine)
-        which = which[np.isin(events.tick[which], life.ticks)]
+        places, values = lived.play.events
+        which = np.flatnonzero((places[:, 0] == lived.world) & (places[:, 3] == slot))
+        which = which[np.isin(places[which, 1], life.ticks)]
         found: list[TownEvent] = []
-        for codes, value in zip(
-            events.codes[which].tolist(), events.values[which].tolist(), strict=True
-        ):
-            kind, *_, affordance = codes
+        for place, value in zip(places[which].tolist(), values[which].tolist(), strict=True):
+            *_, kind, _, affordance = place
             name = None if affordance == NONE else self._affordances[affordance]
             found.append({"event": EVENT_NAMES[kind], "affordance": name, "value": value})
         return found
+
+
+class _Own(NamedTuple):
+    """What a play kept of one slot."""
+
+    flags: NDArray[np.uint8]  # (T,)
+    components: NDArray[np.float32]  # (T, 8)
+    mask: NDArray[np.int8]  # (T + 1, A)
+
+
+def _only_last(rows: int, last: bool) -> NDArray[np.bool_]:
+    flags = np.zeros(rows, np.bool_)
+    flags[-1] = last
+    return flags

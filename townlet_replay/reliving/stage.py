@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from townlet_env.config.compile import compile_plan
 from townlet_env.sim.batch import Step, WorldBatch
 from townlet_env.sim.hashing import LINK_WORDS, fold, mask_of, words_of
-from townlet_env.sim.ids import NONE
+from townlet_env.sim.ids import COMPONENT_COUNT, NONE
 from townlet_env.sim.plan import newcomer_name, resident_name
 from townlet_replay.errors import CaptureError
 from townlet_replay.hash_chain import CHECK_BYTES
+from townlet_replay.reliving.kernels import keep_events, keep_look, keep_rows
 from townlet_replay.town_chains import TownChains
 from townlet_replay.town_setup import TownSetup
 
@@ -40,12 +41,10 @@ class Act(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What happened in a play; E events in order."""
+    """The events of a play that metrics are made of; E of them in order."""
 
-    world: NDArray[np.int64]
-    tick: NDArray[np.int64]  # from 0
-    codes: NDArray[np.int16]  # (E, 5) as in an outcome: kind, by, other, object, affordance
-    values: NDArray[np.float32]
+    places: NDArray[np.int64]  # (E, 5) world, tick from 0, kind, by, affordance
+    values: NDArray[np.float32]  # (E,)
 
 
 class Play(NamedTuple):
@@ -56,8 +55,9 @@ class Play(NamedTuple):
         chains: (W, 16) of it at the end of each episode; ``seen`` likewise, of what was seen.
         slots: Where each resident was, if they ever were there.
         arrived: Tick before which a newcomer was not there.
+        flags: (W, N, T) of :mod:`townlet_replay.reliving.kernels`.
         looks: Key -> (W, N, T + 1, ...) before the first tick and after every one; may be empty.
-        components: (W, N, T, 8), if looks are kept.
+        components: (W, N, T, 8), or T is 0 where no looks are kept; so with the events.
     """
 
     checks: NDArray[np.uint8]
@@ -66,12 +66,10 @@ class Play(NamedTuple):
     slots: dict[Place, int]
     arrived: dict[Place, int]
     rewards: NDArray[np.float32]  # (W, N, T)
-    terminated: NDArray[np.bool_]  # (W, N, T)
-    truncated: NDArray[np.bool_]  # (W, N, T)
-    illegal: NDArray[np.bool_]  # (W, N, T)
+    flags: NDArray[np.uint8]
     looks: dict[str, NDArray[Any]]
-    components: NDArray[np.float32] | None
-    events: Events | None
+    components: NDArray[np.float32]
+    events: Events
 
 
 class Stage:
@@ -91,6 +89,7 @@ class Stage:
         self._beside = beside
         self._batch: WorldBatch | None = None
         self._twin: WorldBatch | None = None
+        self._kept: _Looks | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -102,7 +101,7 @@ class Stage:
         return window + 4 * len(names.features) + len(names.actions) + 40
 
     def play(self, acts: Sequence[Act]) -> Play:
-        """Live episodes again.
+        """Live episodes again; the next play overwrites the looks of this one.
 
         Raises:
             CaptureError: somebody acts who is not of this town, or something else happens in the
@@ -116,14 +115,22 @@ class Stage:
                 self._twin = WorldBatch(
                     compile_plan(recorded.config), count, channels=recorded.channels
                 )
-        return _Performance(self._batch, self._twin, acts, looks=self._looks).run()
+            self._kept = None
+        length = max(act.ticks for act in acts)
+        if self._looks and (self._kept is None or self._kept.rows <= length):
+            self._kept = _Looks(self._batch, length + 1)  # fresh memory is dear, so it is kept
+        return _Performance(self._batch, self._twin, acts, self._kept).run()
 
 
 class _Performance:
     """One play."""
 
     def __init__(
-        self, batch: WorldBatch, twin: WorldBatch | None, acts: Sequence[Act], *, looks: bool
+        self,
+        batch: WorldBatch,
+        twin: WorldBatch | None,
+        acts: Sequence[Act],
+        looks: _Looks | None,
     ) -> None:
         self._batch, self._twin, self._acts = batch, twin, acts
         worlds, slots = batch.num_worlds, batch.num_residents
@@ -137,20 +144,15 @@ class _Performance:
         witness = batch if twin is None else twin
         self._chains = TownChains(witness, witness.views.map.shape[2])
         self._checks = np.zeros((length + 1, worlds, CHECK_BYTES), np.uint8)
-        shape = (worlds, slots, length)
-        self._rewards = np.zeros(shape, np.float32)
-        self._terminated, self._truncated, self._illegal = (
-            np.zeros(shape, np.bool_) for _ in range(3)
-        )
-        views = {key: part for key, part in batch.views._asdict().items() if part.size}
-        self._views = views if looks else {}
-        self._seen = {
-            key: np.empty((worlds, slots, length + 1, *part.shape[2:]), part.dtype)
-            for key, part in self._views.items()
-        }
-        self._components = batch.outcomes.view(np.ndarray)["components"][:, :slots]
-        self._parts = np.zeros((*shape, self._components.shape[2]), np.float32) if looks else None
-        self._happened = _Happened(batch) if looks else None
+        self._outcomes = batch.outcomes.view(np.ndarray)
+        self._rewards = np.empty((worlds, slots, length), np.float32)
+        self._flags = np.empty((worlds, slots, length), np.uint8)
+        parts = 0 if looks is None else length
+        self._parts = np.empty((worlds, slots, parts, COMPONENT_COUNT), np.float32)
+        self._looks = looks
+        self._places = np.zeros((0, 5), np.int64)
+        self._values = np.zeros(0, np.float32)
+        self._events = 0
 
     def _cast(self) -> None:
         """Give everybody who is there from the beginning their actions."""
@@ -182,33 +184,32 @@ class _Performance:
                 town.reset(seeds)
         chains.begin()
         self._checks[0] = chains.checks
-        self._look(0)
+        if self._looks is not None:
+            self._looks.keep(0)
         shortest = int(self._lengths.min())
         for tick in range(len(self._orders)):
             step = batch.step(self._orders[tick])
             if twin is not None:
                 twin.step(self._orders[tick])
                 self._compare(tick)
-            chains.add(None if tick < shortest else np.flatnonzero(self._lengths > tick))
+            going = None if tick < shortest else np.flatnonzero(self._lengths > tick)
+            chains.add(going, tick + 1)
             self._checks[tick + 1] = chains.checks
-            self._keep(tick, step)
+            keep_rows(self._outcomes, tick, self._rewards, self._flags, self._parts)
+            if self._looks is not None:
+                self._looks.keep(tick + 1)
+                self._keep_events(tick)
             if self._waiting and step.arrived.any():
                 self._welcome(tick + 1, step)
         return self._play()
 
-    def _look(self, look: int) -> None:
-        for key, part in self._views.items():
-            self._seen[key][:, :, look] = part
-
-    def _keep(self, tick: int, step: Step) -> None:
-        self._rewards[:, :, tick] = step.reward
-        self._terminated[:, :, tick] = step.terminated
-        self._truncated[:, :, tick] = step.truncated
-        self._illegal[:, :, tick] = step.illegal
-        self._look(tick + 1)
-        if self._parts is not None and self._happened is not None:
-            self._parts[:, :, tick] = self._components
-            self._happened.add(tick)
+    def _keep_events(self, tick: int) -> None:
+        most = self._outcomes["event_value"].size
+        if len(self._values) - self._events < most:
+            room = len(self._values) + max(most, len(self._values))
+            self._places = np.resize(self._places, (room, 5))
+            self._values = np.resize(self._values, room)
+        self._events = keep_events(self._outcomes, tick, self._events, self._places, self._values)
 
     def _welcome(self, tick: int, step: Step) -> None:
         names = self._batch.plan.names
@@ -242,13 +243,42 @@ class _Performance:
             slots=self._slots,
             arrived=self._arrived,
             rewards=self._rewards,
-            terminated=self._terminated,
-            truncated=self._truncated,
-            illegal=self._illegal,
-            looks=self._seen,
+            flags=self._flags,
+            looks={} if self._looks is None else self._looks.by_key(),
             components=self._parts,
-            events=None if self._happened is None else self._happened.events(),
+            events=Events(self._places[: self._events], self._values[: self._events]),
         )
+
+
+class _Looks:
+    """Room for what residents see, row by row.
+
+    Attributes:
+        rows: how many there are.
+    """
+
+    def __init__(self, batch: WorldBatch, rows: int) -> None:
+        self.rows = rows
+        views = batch.views
+        worlds, slots, channels = views.map.shape[:3]
+        self._flat = (views.map.reshape(worlds, slots, -1), views.features, views.action_mask)
+        self._shape = (worlds, slots, rows, channels, *views.map.shape[3:])
+        maps, features, masks = (
+            np.empty((worlds, slots, rows, part.shape[2]), part.dtype) for part in self._flat
+        )
+        self._rows = (maps, features, masks)
+
+    def keep(self, row: int) -> None:
+        """Keep what is seen now."""
+        keep_look(*self._flat, self._rows, row)
+
+    def by_key(self) -> dict[str, NDArray[Any]]:
+        """Return (W, N, rows, ...) by key; no map where none is drawn."""
+        maps, features, masks = self._rows
+        found: dict[str, NDArray[Any]] = {"features": features, "action_mask": masks}
+        if maps.size:
+            found["map"] = maps.reshape(self._shape)
+        return found
 
 
 def _without_rewards(batch: WorldBatch) -> NDArray[np.uint64]:
@@ -260,33 +290,3 @@ def _without_rewards(batch: WorldBatch) -> NDArray[np.uint64]:
     links = np.zeros((batch.num_worlds, LINK_WORDS), np.uint64)
     fold(words_of(batch.worlds), mask, links, np.arange(batch.num_worlds))
     return links
-
-
-class _Happened:
-    """Collects the events of all worlds."""
-
-    def __init__(self, batch: WorldBatch) -> None:
-        outcomes = batch.outcomes.view(np.ndarray)
-        self._counts = outcomes["n_events"]
-        self._codes, self._values = outcomes["events"], outcomes["event_value"]
-        self._rows = np.arange(self._values.shape[1])
-        self._found: list[tuple[NDArray[Any], ...]] = []
-
-    def add(self, tick: int) -> None:
-        """Take the events of a tick."""
-        counts = self._counts
-        most = int(counts.max())
-        if most:
-            there = self._rows[:most] < counts[:, None]
-            worlds = np.repeat(np.arange(len(counts)), counts)
-            ticks = np.full(len(worlds), tick)
-            self._found.append(
-                (worlds, ticks, self._codes[:, :most][there], self._values[:, :most][there])
-            )
-
-    def events(self) -> Events:
-        """Return all of them."""
-        if not self._found:
-            none = np.zeros(0, np.int64)
-            return Events(none, none, np.zeros((0, 5), np.int16), np.zeros(0, np.float32))
-        return Events(*(np.concatenate(part) for part in zip(*self._found, strict=True)))
