@@ -84,7 +84,7 @@ class DirectWriter:
                 raise
             del self._waiting[0]
         lost, self._lost = self._lost, []
-        _tell(lost)
+        raise_together(lost)
 
 
 class BackgroundWriter:
@@ -152,7 +152,7 @@ class BackgroundWriter:
 
     def _complain(self) -> None:
         errors, self._errors = self._errors, []
-        _tell(errors)
+        raise_together(errors)
 
     def _work(self) -> None:
         """Write until nothing waits, or the disk refuses."""
@@ -207,8 +207,15 @@ def _sorted_out(made: Sequence[Any]) -> tuple[list[Any], list[CaptureError]]:
     return [part for part in made if not isinstance(part, CaptureError)], errors
 
 
-def _tell(errors: Sequence[CaptureError]) -> None:
-    if len(errors) == 1:
+def raise_together(errors: Sequence[CaptureError]) -> None:
+    """Raise what is to be told, in one error; nothing if there is nothing.
+
+    Raises:
+        DiskError: the disk refuses, and that is all.
+        CaptureError: lives or episodes are lost.
+    """
+    lost = [error for error in errors if not isinstance(error, DiskError)]
+    if len(errors) == 1 or (errors and not lost):
         raise errors[0]
     if errors:
         told = "; ".join(str(error) for error in errors)

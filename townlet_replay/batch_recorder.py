@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from townlet_env.jit import kernel_digest
 from townlet_env.sim.plan import resident_name
 from townlet_env.views.vector import TownletVectorEnv
-from townlet_replay.background import BackgroundWriter, EpisodeWriter
+from townlet_replay.background import BackgroundWriter, EpisodeWriter, raise_together
 from townlet_replay.batch_rows import Arrays, LaneColumns, Life, Row
 from townlet_replay.errors import CaptureError
 from townlet_replay.metrics import TownEvent
@@ -26,6 +26,7 @@ from townlet_replay.sidecar import CaptureMetadata, SampleMeta
 from townlet_replay.writer import CaptureWriter
 
 MASK = "action_mask"  # among what is seen
+_HANDOVER_BYTES = 8 * 2**20  # of arrays, in one job of the thread
 Critic = Callable[[Arrays], NDArray[np.float32]]
 """Gives V of observations, key -> (B, ...): (B,). ``PolicyRuntime.values_batch`` is one."""
 
@@ -281,20 +282,42 @@ class RecordBatch:
                 self._events[lane].extend(infos["events"][lane] or ())
 
     def _write(self, lanes: NDArray[np.int64]) -> None:
-        """Hand the lives of ``lanes`` to the thread; what they see now is what followed."""
+        """Hand the lives of ``lanes`` to the thread; what they see now is what followed.
+
+        They are copied some worlds at a time: what waits is bounded, however many end together.
+        """
         final = self._final_values(lanes)
-        names, wanted = self.towns.plan.names, self.settings.agents
-        slots = [names.residents.index(name) for name in self.towns.learners]
+        width = len(self.towns.learners)
         pairs: list[tuple[Life, SampleMeta]] = []
+        errors: list[CaptureError] = []  # every life is handed over before one is raised
+        size = 0
         for k, lane in enumerate(lanes.tolist()):
-            w, learner = divmod(lane, len(slots))
-            agent = resident_name(names, self.towns.lanes.batch.worlds[w], slots[learner])
+            if size > _HANDOVER_BYTES and lane // width != lanes[k - 1] // width:
+                self._hand_over(pairs, size, errors)
+                pairs, size = [], 0
+            agent = self._name(lane)
             life = self._life(lane, float(final[k]))
-            if wanted is None or agent in wanted:
-                pairs.append((life, self._meta(agent, w, life)))
+            if self.settings.agents is None or agent in self.settings.agents:
+                pairs.append((life, self._meta(agent, lane // width, life)))
+                size += life.nbytes
         if pairs:
-            size = sum(life.nbytes for life, _ in pairs)
+            self._hand_over(pairs, size, errors)
+        raise_together(errors)
+
+    def _hand_over(
+        self, pairs: list[tuple[Life, SampleMeta]], size: int, errors: list[CaptureError]
+    ) -> None:
+        try:
             self._thread.put(lambda: [life.sample(meta) for life, meta in pairs], size)
+        except CaptureError as error:
+            errors.append(error)
+
+    def _name(self, lane: int) -> str:
+        """Return who lives in a lane."""
+        w, learner = divmod(lane, len(self.towns.learners))
+        names = self.towns.plan.names
+        slot = names.residents.index(self.towns.learners[learner])
+        return resident_name(names, self.towns.lanes.batch.worlds[w], slot)
 
     def _final_values(self, lanes: NDArray[np.int64]) -> NDArray[np.float32]:
         values = np.full(len(lanes), np.nan, np.float32)

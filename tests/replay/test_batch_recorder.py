@@ -10,8 +10,16 @@ from town_captures import tiny_network
 from townlet_env.config.load import load_scenario
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.vector import TownletVectorEnv
-from townlet_replay import PolicyRuntime, RecordBatch, RecordReplay, load_capture
-from townlet_replay.errors import CaptureError
+from townlet_replay import (
+    PolicyRuntime,
+    RecordBatch,
+    RecordReplay,
+    batch_recorder,
+    load_capture,
+    writer,
+)
+from townlet_replay.errors import CaptureError, DiskError
+from townlet_replay.safe_files import write_files
 from townlet_replay.sample import arrays_of, same_sample
 
 SCENARIO, WORLDS, SEED = "queue_conflict", 3, 20
@@ -178,3 +186,39 @@ def test_a_reset_in_between_seals_what_is_open(tmp_path):
     assert [s.rows for s in load_capture(tmp_path)] == [5] * 6
     assert recorder.acknowledged == 2
     recorder.close()
+
+
+def test_a_disk_that_refuses_between_handovers_loses_no_life(tmp_path, monkeypatch):
+    """Six lives end at once, in three jobs; the disk refuses at first."""
+    monkeypatch.setattr(batch_recorder, "_HANDOVER_BYTES", 0)
+    refusals = iter([True, True, True])
+
+    def full(*arguments, **options):
+        if next(refusals, False):
+            raise DiskError("no space left")
+        return write_files(*arguments, **options)
+
+    monkeypatch.setattr(writer, "write_files", full)
+    towns = TownletVectorEnv(SCENARIO, WORLDS, max_ticks=6)
+    recorder = RecordBatch(towns, tmp_path)
+    told = 0
+    recorder.reset(seed=2)
+    for _ in range(7 + 3):  # the world opens again in between
+        try:
+            recorder.step(np.zeros(towns.num_envs, np.int64))
+        except DiskError:
+            told += 1
+    while True:
+        try:
+            recorder.close()
+            break
+        except DiskError:
+            told += 1
+    assert told > 0
+    found = {(s.meta.episode_id, s.meta.agent_id): s.rows for s in load_capture(tmp_path)}
+    agents = towns.plan.names.residents[:3]
+    assert found == {
+        (episode, agent): 6 if episode < WORLDS else 3
+        for episode in range(2 * WORLDS)
+        for agent in agents
+    }
