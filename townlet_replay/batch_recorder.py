@@ -293,7 +293,7 @@ class RecordBatch:
         size = 0
         for k, lane in enumerate(lanes.tolist()):
             if size > _HANDOVER_BYTES and lane // width != lanes[k - 1] // width:
-                self._hand_over(pairs, size, errors)
+                self._hand_over_lives(pairs, size, errors)
                 pairs, size = [], 0
             agent = self._name(lane)
             life = self._life(lane, float(final[k]))
@@ -301,10 +301,10 @@ class RecordBatch:
                 pairs.append((life, self._meta(agent, lane // width, life)))
                 size += life.nbytes
         if pairs:
-            self._hand_over(pairs, size, errors)
+            self._hand_over_lives(pairs, size, errors)
         raise_together(errors)
 
-    def _hand_over(
+    def _hand_over_lives(
         self, pairs: list[tuple[Life, SampleMeta]], size: int, errors: list[CaptureError]
     ) -> None:
         try:
