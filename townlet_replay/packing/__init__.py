@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import accumulate
 from typing import Any
 
 import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_replay.deflate import deflate_parts
 from townlet_replay.errors import CaptureError
 from townlet_replay.npz import MAX_TOTAL_BYTES, looks_like_bomb
 from townlet_replay.packing import old
@@ -28,6 +26,7 @@ from townlet_replay.packing.columns import BLOCK, decode_block, encode_block
 from townlet_replay.packing.directory import (
     CELLS,
     COLUMNS,
+    LEVEL,
     MAGIC,
     Directory,
     PackedArray,
@@ -53,8 +52,8 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> Bytes:
     encoded = [_encode(array, room) for array in arrays.values()]
     directory: Directory = {}
     parts: list[bytes] = []
-    bodies = _deflate_long([body for body, _ in encoded])
-    for (name, array), (body, apart), deflated in zip(arrays.items(), encoded, bodies, strict=True):
+    for (name, array), (body, apart) in zip(arrays.items(), encoded, strict=True):
+        deflated = _deflate(body)
         stored = deflated + apart
         directory[name] = PackedArray(
             dtype=array.dtype.str[1:],
@@ -69,16 +68,15 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> Bytes:
     return np.frombuffer(b"".join([write_directory(directory), *parts]), np.uint8)
 
 
-def _deflate_long(bodies: list[bytes]) -> list[bytes]:
-    """Return the bodies, deflated where that makes them shorter."""
-    long = [k for k, body in enumerate(bodies) if len(body) > _SHORT]
-    starts = list(accumulate((len(bodies[k]) for k in long), initial=0))
-    joined = b"".join([bodies[k] for k in long])
-    found = bodies.copy()
-    for k, part in zip(long, deflate_parts(joined, starts, [1] * len(long)), strict=True):
-        if len(part) < len(bodies[k]):
-            found[k] = bytes(part)
-    return found
+def _deflate(body: bytes) -> bytes:
+    """Return a body, deflated if that makes it shorter.
+
+    By libdeflate: bodies are no rows of numbers, which our own encoder is made for.
+    """
+    if len(body) <= _SHORT:
+        return body
+    deflated = deflate.deflate_compress(body, LEVEL)
+    return bytes(deflated) if len(deflated) < len(body) else body
 
 
 def unpack(packed: NDArray[Any], file_bytes: int) -> dict[str, NDArray[Any]]:
