@@ -19,6 +19,7 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_replay.archive import CENTRAL, DEFLATED, END, LOCAL, STORED
 from townlet_replay.errors import CaptureError
 from townlet_replay.npz import (
     MAX_HEADER_BYTES,
@@ -31,14 +32,7 @@ from townlet_replay.npz import (
 )
 
 _UNREADABLE = 0x1 | 0x20 | 0x40  # flags: encrypted, a patch, strongly encrypted
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_LOCAL = struct.Struct("<4s2xH18xHH")  # signature, flags, length of the name and of extra fields
-_LOCAL_SIGNATURE = b"PK\x03\x04"
-# signature, flags, method, CRC, sizes, lengths of name, extra fields, comment; where the member is
-_ENTRY = struct.Struct("<4s4xHH4xIIIHHH8xI")
-_ENTRY_SIGNATURE = b"PK\x01\x02"
-_END = struct.Struct("<4sIHHIIH")  # signature, disks, members here and in all, size, start, comment
-_END_SIGNATURE = b"PK\x05\x06"
+_LOCAL_SIGNATURE, _ENTRY_SIGNATURE, _END_SIGNATURE = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _MAGIC = b"\x93NUMPY"
 _NPY = struct.Struct("<6sHH")  # how an NPY file begins: magic, version, length of its header,
 _NPY2_LENGTH = struct.Struct("<I")  # which version 2 writes so
@@ -101,21 +95,22 @@ def decode_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
 
 def _plain_directory(data: bytes) -> list[_Member] | None:
     """Return the directory of an archive laid out as zipfile does it; ``None`` for any other."""
-    tail = len(data) - _END.size
+    tail = len(data) - END.size
     if tail < 0:
         return None
-    signature, disks, here, total, size, start, comment = _END.unpack_from(data, tail)
-    if (signature, disks, comment) != (_END_SIGNATURE, 0, 0) or here != total:
+    signature, disk, first, here, total, size, start, comment = END.unpack_from(data, tail)
+    if (signature, disk, first, comment) != (_END_SIGNATURE, 0, 0, 0) or here != total:
         return None
     if start + size != tail or total > MAX_MEMBERS:
         return None
     members, at = [], start
     for _ in range(total):
-        if at + _ENTRY.size > tail:
+        if at + CENTRAL.size > tail:
             return None
-        entry = _ENTRY.unpack_from(data, at)
-        signature, flags, method, checksum, packed, full, length, extra, comment, offset = entry
-        at += _ENTRY.size + length
+        entry = CENTRAL.unpack_from(data, at)
+        signature, _, _, flags, method, _, _, checksum, packed, full, length = entry[:11]
+        extra, comment, _, _, _, offset = entry[11:]
+        at += CENTRAL.size + length
         if signature != _ENTRY_SIGNATURE or extra or comment or at > tail:
             return None
         name = data[at - length : at].decode("ascii")
@@ -150,7 +145,7 @@ def _check_members(members: list[_Member], stored: int) -> None:
         if name in seen:
             raise CaptureError(f"member {name!r} appears twice")
         seen.add(name)
-        if member.flags & _UNREADABLE or member.method not in _METHODS:
+        if member.flags & _UNREADABLE or member.method not in (STORED, DEFLATED):
             raise CaptureError(f"member {name!r} is encrypted or packed by an unknown method")
     declared = sum(member.size for member in members)
     if declared > MAX_TOTAL_BYTES or looks_like_bomb(declared, stored):
@@ -184,19 +179,17 @@ def _read_member(data: bytes, member: _Member) -> NDArray[Any]:
 def _content(data: bytes, member: _Member) -> bytearray:
     """Return the bytes of a member: as many as the directory declares, which has been checked."""
     name, _, method, _, stored, size, start = member
-    if not 0 <= start <= len(data) - _LOCAL.size:
+    if not 0 <= start <= len(data) - LOCAL.size:
         raise CaptureError(f"member {name!r} lies beyond the file")
-    signature, flags, name_length, extra_length = _LOCAL.unpack_from(data, start)
-    start += _LOCAL.size
-    label = data[start : start + name_length]
+    signature, _, flags, _, _, _, _, _, _, length, extra = LOCAL.unpack_from(data, start)
+    start += LOCAL.size
+    label = data[start : start + length]
     if signature != _LOCAL_SIGNATURE or flags & _UNREADABLE or label != name.encode("ascii"):
         raise CaptureError(f"member {name!r} is not where the directory of the archive says")
-    start += name_length + extra_length
+    start += length + extra
     packed = memoryview(data)[start : start + stored]
-    if method == zipfile.ZIP_DEFLATED:
-        content = deflate.deflate_decompress(packed, size)
-    else:
-        content = bytearray(packed)
+    deflated = method == DEFLATED
+    content = deflate.deflate_decompress(packed, size) if deflated else bytearray(packed)
     if len(packed) != stored or len(content) != size:
         raise CaptureError(f"member {name!r} is longer or shorter than declared")
     return content

@@ -51,6 +51,16 @@ def same_batch(one, two):
     return True
 
 
+def test_bundles_are_read_in_threads(tmp_path):
+    with CaptureWriter(tmp_path / "bundle", WriterSettings(bundle=True)) as writer:
+        writer.write_episode([life(f"anna{n}", 0, rows, seed=n) for n, rows in enumerate(LENGTHS)])
+    alone = list(load_capture(tmp_path / "bundle"))
+    assert len(list((tmp_path / "bundle").glob("*.npz"))) == 0
+    for _ in range(20):
+        batch = next(iter(dataset(tmp_path / "bundle", workers=4, batch_size=99)))
+        assert same_batch(batch, pack(alone))
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 99])
