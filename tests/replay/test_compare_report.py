@@ -110,6 +110,10 @@ def test_parity_is_said_as_far_as_it_holds(findings):
     held, parted = findings.comparison.parity
     assert wording.parity_in_words(held).startswith("native learner: bitwise through update 6")
     assert wording.parity_in_words(parted).startswith("MaskablePPO: parts at update 4 of 6")
+    why = made_up(parity_refused={"sb3": "a minibatch of one row"})
+    badges = wording.badges(Findings(why))
+    assert [held for held, _ in badges] == [True, False, False]
+    assert badges[2][1] == "MaskablePPO: not checked: a minibatch of one row"
 
 
 def test_few_seeds_are_said_to_be_few():

@@ -23,7 +23,7 @@ from townlet_replay.compare.course import Course
 from townlet_replay.compare.results import CompareSettings
 from townlet_replay.compare.run import compare, examinations, read_results
 from townlet_replay.compare.tidy import rows_of_results
-from townlet_replay.errors import TrainingError
+from townlet_replay.errors import DiskError, TrainingError
 from townlet_replay.manifest import load_capture
 from townlet_replay.training.config import load_train_config
 
@@ -243,6 +243,8 @@ def test_ctrl_c_ends_all_processes_and_the_same_command_goes_on(tmp_path):
 def test_rows_are_tidy_and_say_what_the_results_say(unbroken, folder):
     table = pyarrow.parquet.read_table(folder / "results.parquet").to_pylist()
     assert table == rows_of_results(unbroken)
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == table
     keys = [
         (r["arm"], r["training_seed"], r["checkpoint"], r["evaluation_seed"], r["mode"])
         for r in table
@@ -321,6 +323,19 @@ def test_stored_rollouts_train_to_the_same_bits_and_a_changed_one_does_not(tmp_p
     monkeypatch.setattr(replaying, "load_capture", altered)
     check = replaying.check_native(Course.plan(training(), only, tmp_path / "altered"))
     assert (check.equal, check.updates, check.held) == (1, 2, False)
+
+
+def test_a_full_disk_is_no_verdict_on_an_arm(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise DiskError("no space left")
+
+    only = settings(arms=("capture_native",), seeds=1)
+    monkeypatch.setattr(Course, "record_network", refuse)
+    with pytest.raises(DiskError, match="no space left"):
+        compare(training(), only, tmp_path)
+    monkeypatch.undo()
+    found = compare(training(), only, tmp_path)
+    assert found.arm("capture_native").refused is None
 
 
 def test_a_capture_of_evaluation_episodes_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from townlet_replay.compare.keeping import CloneFile, Keeper, ParityFile, RunFil
 from townlet_replay.compare.native_arms import Clone, Start
 from townlet_replay.compare.results import REFERENCES, ArmName, Point, Run, WallClock
 from townlet_replay.dataset import ReplayDataset
-from townlet_replay.errors import TrainingError
+from townlet_replay.errors import DiskError, TrainingError
 from townlet_replay.evaluation import script_actor
 from townlet_replay.policy.checkpoint import load_checkpoint, save_checkpoint
 
@@ -98,6 +98,8 @@ class Bench:
                 self._clone(seed)
             if arms & set(CAPTURE_ARMS):
                 self._start(seed)
+        except DiskError:
+            raise
         except TownletError as error:
             self._watch(f"seed {seed}: {error}")
 
@@ -114,6 +116,8 @@ class Bench:
                 run, before = self._from_clone(name, seed)
             else:
                 run, before = self._live(name, seed), 0.0
+        except DiskError:
+            raise  # nothing is wrong with the arm
         except TownletError as error:
             refused = str(error)
         else:
@@ -272,6 +276,8 @@ class Bench:
         check, refused = None, None
         try:
             check = checked(self._course)
+        except DiskError:
+            raise
         except TownletError as error:
             refused = str(error)
         self._watch(f"parity, {task.who}")

@@ -67,7 +67,7 @@ class Course(NamedTuple):
 
     def with_seed(self, seed: int) -> TrainConfig:
         """Return the settings of one run, without the files a single run would leave."""
-        unwritten = {"checkpoint": None, "resume": None, "tensorboard": None}
+        unwritten = {"checkpoint": None, "resume": None, "tensorboard": None, "trace": None}
         telemetry = self.config.telemetry.model_copy(update={"path": None})
         return self.config.model_copy(update={"seed": seed, "telemetry": telemetry, **unwritten})
 

@@ -35,6 +35,11 @@ _FREE = ("arms", "seeds")
 """Settings that may change between two calls: they say which runs there are, not what they are."""
 
 
+_ELSEWHERE = ("checkpoint", "resume", "tensorboard", "trace", "telemetry", "capture_dir")
+"""Settings of a single run's files, which runs of a comparison do not write, and the capture, whose
+content counts, not its place."""
+
+
 class Kept(Settings):
     """What all files have."""
 
@@ -87,9 +92,7 @@ def identity_of(course: Course) -> dict[str, Any]:
     """Return what decides the bits of every run, by name."""
     settings = course.settings.model_dump(mode="json", exclude=set(_FREE))
     config = course.config
-    training = config.model_dump(
-        mode="json", exclude={"checkpoint", "resume", "tensorboard", "telemetry", "capture_dir"}
-    )
+    training = config.model_dump(mode="json", exclude=set(_ELSEWHERE))
     capture = config.capture_dir
     return {
         "scenario": course.scenario.digest(),

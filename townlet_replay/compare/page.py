@@ -96,10 +96,7 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "complete": comparison.complete,
         "seeds": wording.seeds_in_words(findings),
         "scale": wording.scale_in_words(findings),
-        "parity": [
-            {"held": check.held, "text": wording.parity_in_words(check)}
-            for check in comparison.parity
-        ],
+        "badges": wording.badges(findings),
         "verdict": wording.verdict_sheet(findings),
         "refused": [(arm.name, arm.refused) for arm in arms if arm.refused is not None],
         "ways": wording.way_sheet(findings),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from townlet_replay.compare.bench import Bench, Situation, Task
@@ -26,7 +27,7 @@ class Order(NamedTuple):
 
     config: TrainConfig
     settings: CompareSettings
-    directory: Any  # Path
+    directory: Path
     identity: dict[str, Any]
     situation: Situation
     threads: int

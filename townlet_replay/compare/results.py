@@ -197,6 +197,7 @@ class Comparison(Settings):
     capture: str = Field(description="which recordings the capture arms had, in words")
     arms: tuple[Arm, ...]
     parity: tuple[ParityCheck, ...] = ()
+    parity_refused: dict[str, str] = Field({}, description="why a learner was not checked")
     complete: bool = Field(description="False: it was interrupted")
     wall_clock: tuple[WallClock, ...] = ()
 

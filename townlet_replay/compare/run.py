@@ -24,7 +24,7 @@ from townlet_replay.compare.results import (
     Run,
     WallClock,
 )
-from townlet_replay.compare.tidy import TABLE, table_bytes
+from townlet_replay.compare.tidy import LINES, TABLE, lines_of, table_bytes
 from townlet_replay.errors import TrainingError
 from townlet_replay.safe_files import first_problem, read_bytes, to_json, write_files
 from townlet_replay.training.config import TrainConfig
@@ -108,7 +108,7 @@ def compare(
 
     def gather(*, complete: bool) -> Comparison:
         found = _gather(course, keeper, situation, complete=complete)
-        files = {RESULTS: to_json(found)}
+        files = {RESULTS: to_json(found), LINES: lines_of(found)}
         table = table_bytes(found)
         write_files(directory, files if table is None else {**files, TABLE: table})
         return found
@@ -147,7 +147,7 @@ def _clear(directory: Path) -> None:
     for name in (RUNS, "captures"):
         if (directory / name).is_dir():
             shutil.rmtree(directory / name)
-    for name in (PLAN, RESULTS, TABLE):
+    for name in (PLAN, RESULTS, LINES, TABLE):
         (directory / name).unlink(missing_ok=True)
 
 
@@ -179,6 +179,7 @@ def _without_idle_preparation(tasks: list[Task]) -> list[Task]:
 def _gather(course: Course, keeper: Keeper, situation: Situation, *, complete: bool) -> Comparison:
     clocks: list[WallClock] = []
     arms = [_arm(course, keeper, name, clocks) for name in dict.fromkeys(course.settings.arms)]
+    parity, parity_refused = _parity(keeper)
     return Comparison(
         scenario=course.scenario.name,
         scenario_digest=course.scenario.digest(),
@@ -189,7 +190,8 @@ def _gather(course: Course, keeper: Keeper, situation: Situation, *, complete: b
         evaluation_seeds=course.evaluation_seeds,
         capture=_capture_in_words(course, situation),
         arms=tuple(arm for arm in arms if arm is not None),
-        parity=_parity(keeper),
+        parity=parity,
+        parity_refused=parity_refused,
         complete=complete,
         wall_clock=tuple(clocks),
     )
@@ -209,9 +211,12 @@ def _arm(course: Course, keeper: Keeper, name: ArmName, clocks: list[WallClock])
     return Arm(name=name, how=how, runs=tuple(runs), refused=refused)
 
 
-def _parity(keeper: Keeper) -> tuple[ParityCheck, ...]:
-    files = [keeper.read(Task("parity", who, None).name, ParityFile) for who in LEARNERS]
-    return tuple(file.check for file in files if file is not None and file.check is not None)
+def _parity(keeper: Keeper) -> tuple[tuple[ParityCheck, ...], dict[str, str]]:
+    """Return the checks that were made, and why others were not."""
+    read = {who: keeper.read(Task("parity", who, None).name, ParityFile) for who in LEARNERS}
+    files = {who: file for who, file in read.items() if file is not None}
+    checks = tuple(file.check for file in files.values() if file.check is not None)
+    return checks, {w: f.refused for w, f in files.items() if f.refused is not None}
 
 
 def _capture_in_words(course: Course, situation: Situation) -> str:

@@ -76,7 +76,7 @@ _HEALTH = (
 
 def _verdict(findings: Findings, pictures: Mapping[str, str]) -> list[str]:
     comparison = findings.comparison
-    badges = [f"- {escaped(wording.parity_in_words(check))}" for check in comparison.parity]
+    badges = [f"- {escaped(text)}" for _, text in wording.badges(findings)]
     refused = [
         f"- **{escaped(arm.name)}**: {escaped(arm.refused)}"
         for arm in comparison.arms

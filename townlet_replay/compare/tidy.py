@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 from typing import Any
 
 from townlet_replay.compare.results import Comparison, Play
 
-TABLE = "results.parquet"
+TABLE, LINES = "results.parquet", "results.jsonl"
 _COLUMNS = {
     "scenario": "string",
     "arm": "string",
@@ -59,6 +60,12 @@ def _of_play(
         {**about, "evaluation_seed": seed, "score": score}
         for seed, score in zip(seeds, play.scores, strict=True)
     ]
+
+
+def lines_of(comparison: Comparison) -> bytes:
+    """Return the rows as JSON, one per line."""
+    lines = [json.dumps(row, separators=(",", ":")) for row in rows_of_results(comparison)]
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def table_bytes(comparison: Comparison) -> bytes | None:

@@ -10,6 +10,7 @@ from townlet_replay.compare.results import CaptureCard, ParityCheck
 from townlet_replay.compare.statistics import Estimate
 
 NONE = "-"
+_LEARNERS = {"native": "native learner", "sb3": "MaskablePPO"}
 
 
 class Sheet(NamedTuple):
@@ -237,9 +238,18 @@ def equality_in_words(found: Equivalence) -> str:
     }[found.verdict]
 
 
+def badges(findings: Findings) -> list[tuple[bool, str]]:
+    """Return whether capture == live held for each learner, and in words."""
+    found = [(check.held, parity_in_words(check)) for check in findings.comparison.parity]
+    refused = findings.comparison.parity_refused
+    return found + [
+        (False, f"{_LEARNERS[who]}: not checked: {why}") for who, why in refused.items()
+    ]
+
+
 def parity_in_words(check: ParityCheck) -> str:
     """Say what replaying stored rollouts came to."""
-    learner = {"native": "native learner", "sb3": "MaskablePPO"}[check.learner]
+    learner = _LEARNERS[check.learner]
     data = (
         f"{check.rows:,} rows, {check.terminations} deaths, {check.truncations} lives cut by time "
         "or by the end of a rollout"
