@@ -11,6 +11,7 @@ import pytest
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 OURS = ("file:", "data:", "blob:", "http://127.0.0.1:")
+PATIENCE = 180_000  # ms: of a machine that does other things, no claim about the page
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
@@ -44,6 +45,7 @@ def looking_at(browser, address, size=DESK, *, strict=True, **settings):
     """
     url = address if str(address).startswith("http") else "file://" + str(address)
     context = browser.new_context(viewport=size, **settings)
+    context.set_default_timeout(PATIENCE)
     page, wrong = context.new_page(), []
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))

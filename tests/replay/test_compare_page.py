@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import browser as chromium
 import pytest
 from browser import DESK, PHONE, looking_at, overflow, saved
 from comparisons import HOSTILE, made_up
 
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.page import html_of
-
-browser = chromium.browser  # the fixture
 
 SECTIONS = (
     "verdict",
@@ -72,16 +69,14 @@ INTRUDER = """() => {
 
 
 def test_nothing_but_its_own_scripts_can_run_and_nobody_be_called(browser, page):
-    context = browser.new_context()
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.goto(f"file://{page}")
-    opened.wait_for_selector("html[data-drawn]", state="attached")
-    assert opened.evaluate(INTRUDER) == "refused"
-    assert opened.title() != "taken over"
+    said = []
+    with looking_at(browser, page, strict=False) as opened:
+        opened.on("console", lambda message: said.append(message.text))
+        opened.wait_for_selector("html[data-drawn]", state="attached")
+        assert opened.evaluate(INTRUDER) == "refused"
+        assert opened.title() != "taken over"
     assert any("Executing inline script violates" in text for text in said), said
     assert any("Refused to connect" in text for text in said), said
-    context.close()
 
 
 def test_charts_fit_on_paper(browser, page):
