@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import page, scale
+from benchmarks import page, scale, watching
 from benchmarks.groups import GROUPS, threads
 from benchmarks.peers import Peer, PeerError, Running, interpreter, running
 from benchmarks.plots import plot
@@ -286,3 +286,14 @@ def test_curves_are_drawn_from_zero():
     axes = drawn.axes[0]
     assert axes.get_ylim()[0] == 0
     assert axes.lines[0].get_ydata().tolist() == [1e5, 1e6, 2e6]
+
+
+def test_the_page_of_a_recording_is_measured(tmp_path, capsys):
+    watching.main(ticks=30, rounds=1, seconds=0.2, out=tmp_path / "watching.json")
+    figures = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "watching.json").read_text())["complete"] is True
+    assert figures["ticks"]["value"] == 30
+    assert figures["residents"]["value"] == 8
+    for how in (watching.EMPTY, "play", "scrub"):
+        assert figures[f"{how}: frame, 50 of 100"]["value"] > 0
+    assert figures["page"]["value"] > 0.05

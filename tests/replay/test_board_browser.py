@@ -145,6 +145,22 @@ def test_values_are_told_where_the_pointer_is(browser, page_file):
         assert page.evaluate("() => townlet.charts.filter((c) => !c.cross.hidden).length") > 5
 
 
+def test_long_runs_are_drawn_as_means_and_spreads(browser, page_file):
+    with looking_at(browser, page_file) as page:
+        ready(page)
+        means = page.evaluate(
+            """() => {
+              const xs = Array.from({ length: 4000 }, (_, i) => i);
+              const ys = xs.map((x) => (x === 7 ? NaN : x % 2 ? 30 : 10));
+              const pen = townlet.charts[1].canvas.getContext("2d");
+              return drawSpread(pen, xs, ys, 0, 4000, (x) => x / 40, (y) => y);
+            }"""
+        )
+    assert [x for x, _ in means] == [pixel + 0.5 for pixel in range(100)]
+    assert means[0][1] == pytest.approx((20 * 10 + 19 * 30) / 39)
+    assert [y for _, y in means[1:]] == [20] * 99
+
+
 def test_logs_can_be_left_out(browser, page_file):
     with looking_at(browser, page_file) as page:
         ready(page)

@@ -163,6 +163,7 @@ class Board:
                 {"title": panel.title, "curves": [curve._asdict() for curve in panel.curves]}
                 for panel in PANELS
             ],
+            "agentFigures": AGENT_FIGURES,
             "agentPanels": [
                 {"title": panel.title, "figure": AGENT_FIGURES.index(panel.figure)}
                 for panel in AGENT_PANELS

@@ -28,6 +28,7 @@ function drawChart(chart, range, axis) {
   chart.card.hidden = !chart.lines.length;
   if (!chart.lines.length) return;
   const [pen, w, h] = fitted(chart.canvas);
+  chart.wide = w - LEFT - 6;  // asking for it again, between two texts, would lay out the page anew
   const limits = (chart.curves || []).flatMap(({ key }) => facts.limits.filter((limit) => limit.key === key));
   const [low, high] = heights(chart.lines, range, limits);
   const X = (x) => LEFT + ((x - range[0]) / (range[1] - range[0] || 1)) * (w - LEFT - 6);
@@ -98,32 +99,54 @@ function niceStep(rough) {
   return power * (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10);
 }
 
-// Where points are denser than pixels, one column of pixels gets its lowest and highest point.
-function drawLine(pen, { xs, ys, shade, dash }, range, X, Y, w) {
-  const [first, end] = visible(xs, range), dense = end - first > 2 * w;
+function drawLine(pen, line, range, X, Y, w) {
+  const { xs, ys, shade, dash } = line, [first, end] = visible(xs, range);
   pen.strokeStyle = pen.fillStyle = shade;
   pen.lineWidth = 1.4;
+  const points = end - first > 2 * w ? drawSpread(pen, xs, ys, first, end, X, Y)
+    : Array.from({ length: end - first }, (_, i) => [X(xs[first + i]), Y(ys[first + i])]);
   pen.setLineDash(dash);
   pen.beginPath();
-  let open = false, pixel = -1, low = 0, high = 0;
-  const put = (x, y) => { if (open) pen.lineTo(x, y); else pen.moveTo(x, y); open = true; };
-  for (let i = first; i < end; i++) {
-    if (Number.isNaN(ys[i])) { open = false; continue; }
-    const x = X(xs[i]), y = Y(ys[i]);
-    if (!dense) { put(x, y); continue; }
-    if (Math.floor(x) !== pixel) {
-      if (pixel >= 0) { put(pixel, low); put(pixel, high); }
-      pixel = Math.floor(x);
-      low = high = y;
-    } else { low = Math.min(low, y); high = Math.max(high, y); }
+  let open = false;
+  for (const [x, y] of points) {
+    if (Number.isNaN(y)) open = false;
+    else if (open) pen.lineTo(x, y);
+    else { pen.moveTo(x, y); open = true; }
   }
-  if (dense && pixel >= 0) { put(pixel, low); put(pixel, high); }
   pen.stroke();
   pen.setLineDash([]);
-  if (end - first > 40) return;
+  if (points.length > 40) return;
+  for (const [x, y] of points) if (!Number.isNaN(y)) pen.fillRect(x - 1.5, y - 1.5, 3, 3);
+}
+// Where points are denser than pixels: a pale bar from the lowest to the highest of each column of
+// pixels. Returns their means.
+function drawSpread(pen, xs, ys, first, end, X, Y) {
+  const means = [];
+  let pixel = NaN, low = 0, high = 0, sum = 0, count = 0;
+  const close = () => {
+    if (!count) return;
+    pen.fillRect(pixel, low, 1, high - low);
+    means.push([pixel + 0.5, sum / count]);
+  };
+  pen.globalAlpha = 0.25;
   for (let i = first; i < end; i++) {
-    if (!Number.isNaN(ys[i])) pen.fillRect(X(xs[i]) - 1.5, Y(ys[i]) - 1.5, 3, 3);
+    const x = Math.floor(X(xs[i])), y = Y(ys[i]);
+    if (Number.isNaN(y)) continue;
+    if (x !== pixel) {
+      close();
+      pixel = x;
+      low = high = sum = y;
+      count = 1;
+    } else {
+      low = Math.min(low, y);
+      high = Math.max(high, y);
+      sum += y;
+      count += 1;
+    }
   }
+  close();
+  pen.globalAlpha = 1;
+  return means;
 }
 
 function drawLimit(pen, w, limit, low, high, Y) {
@@ -154,10 +177,9 @@ function drawLimit(pen, w, limit, low, high, Y) {
 
 // The values at a place of the x axis, or the newest ones.
 function tellValues(chart, x, range) {
-  const wide = chart.canvas.clientWidth - LEFT - 6;
   chart.cross.hidden = x === null;
   if (x !== null) {
-    const at = LEFT + ((x - range[0]) / (range[1] - range[0] || 1)) * wide;
+    const at = LEFT + ((x - range[0]) / (range[1] - range[0] || 1)) * chart.wide;
     chart.cross.style.transform = `translateX(${at}px)`;
   }
   const values = chart.lines.slice(0, 4).map(({ xs, ys }) => {

@@ -49,11 +49,19 @@ function mergeAgents(log, part) {
   for (let r = 0; r < rows; r++) {
     const row = flat ? part.agents.subarray(r * flat, (r + 1) * flat) : part.agents[r];
     const place = places[row[0]];
-    if (!log.agents.has(place)) log.agents.set(place, { rows: [], figures: [] });
+    if (!log.agents.has(place)) {
+      log.agents.set(place, { rows: [], figures: facts.agentFigures.map(() => []), places: {} });
+    }
     const agent = log.agents.get(place);
     agent.rows.push(row[1]);
-    agent.figures.push(Array.from(row.slice(2), (v) => (v === null ? NaN : v)));
+    agent.figures.forEach((column, f) => column.push(row[2 + f] === null ? NaN : row[2 + f]));
   }
+}
+// Where the points of an agent are on an axis; only what is new is looked up.
+function placesOf(agent, axis, xs) {
+  const places = agent.places[axis] = agent.places[axis] || [];
+  for (let i = places.length; i < agent.rows.length; i++) places.push(xs[agent.rows[i]]);
+  return places;
 }
 
 const beyond = (limit, value) => (limit.side === "<=" ? value > limit.bound : value < limit.bound);
@@ -87,9 +95,8 @@ function linesOf(chart, axis) {
       continue;
     }
     for (const [place, agent] of log.agents) {
-      found.push({ label: agentNames[place], xs: agent.rows.map((row) => xs[row]),
-        ys: agent.figures.map((row) => row[chart.figure]), shade: colour(place),
-        dash: DASHES[several ? log.k % 4 : 0] });
+      found.push({ label: agentNames[place], xs: placesOf(agent, axis, xs),
+        ys: agent.figures[chart.figure], shade: colour(place), dash: DASHES[several ? log.k % 4 : 0] });
     }
   }
   return found.filter(({ ys }) => ys.some((v) => !Number.isNaN(v)));
