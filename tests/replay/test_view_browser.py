@@ -72,6 +72,7 @@ def test_everything_is_drawn_at_any_width(browser, town, size):
         assert overflow(page) <= 0
         for canvas in ("ground", "stage", "rewards", "marks"):
             assert inks(page, canvas) > 3, canvas
+        assert page.locator("#stage").bounding_box()["width"] > 300
         assert page.locator(".person").count() == 3
         assert page.locator("#components .chip").count() == len(town[1]["components"])
 
