@@ -2,7 +2,7 @@
 
 Scores are mean returns on seeds that nothing is trained or recorded on: chance is 0, the scenario's
 own script 1. A learner has reached the script at the first examination, sampled, with a score of 1
-or more; there it stops.
+or more. There a clone stops; who learns from nothing goes on to the end, to show how far it comes.
 """
 
 from __future__ import annotations
@@ -33,18 +33,26 @@ from townlet_replay.training.telemetry_schema import EpochRecord
 SCENARIO = "shared_flat"
 EVALUATION = range(1_000_000, 1_000_016)
 STEPS = 300_000  # live agent steps at most
-BETWEEN = 16_384  # agent steps between two examinations
-EPISODES, CAPTURE_SEED = 48, 100  # of the noisy script that is cloned
+BETWEEN = 32_768  # agent steps between two examinations
+FIRST_SEED = 1  # settings were chosen on seed 0, among others that are not used here
+BEYOND = 1.1  # the score that a live learner is to end with
+EPISODES, CAPTURE_SEED = 64, 100  # of the noisy script that is cloned
 CLONING: dict[str, Any] = {
-    "epochs": 12,
+    "epochs": 16,
     "patience": None,
     "learning_rate": 3e-3,
     "learning_rate_schedule": "cosine",
     "minibatch_size": 512,
     "vf_coef": 0.1,
 }
-WIDE = {"map_width": 128, "features_width": 128, "trunk_widths": [128]}
-CLONED: dict[str, Any] = {"bc": CLONING, "network": WIDE}
+# A clone has found its way already: it needs no more choice, and smaller steps.
+GOING_ON = {
+    "learning_rate": 1e-3,
+    "learning_rate_schedule": "constant",
+    "ent_coef": 0.01,
+    "ent_coef_schedule": "constant",
+}
+CLONED: dict[str, Any] = {"bc": CLONING, "ppo": GOING_ON}
 
 
 class Scale(NamedTuple):
@@ -86,7 +94,11 @@ class Task(NamedTuple):
 
 
 def main(
-    output: Path = Path("runs/learn.json"), seeds: int = 3, steps: int = STEPS, jobs: int = 2
+    output: Path = Path("runs/learn.json"),
+    seeds: int = 3,
+    first: int = FIRST_SEED,
+    steps: int = STEPS,
+    jobs: int = 2,
 ) -> None:
     """Train all arms, print figures and verdicts; exit code 1 if one is missed."""
     began, console = time.perf_counter(), Console(width=110)
@@ -102,7 +114,7 @@ def main(
         tasks = [
             Task(arm, seed, scale, capture, steps)
             for arm in ("clone, then live", "live sb3", "live native")
-            for seed in range(seeds)
+            for seed in range(first, first + seeds)
         ]
         spawned = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=spawned) as pool:
@@ -152,21 +164,30 @@ class ReachedError(Exception):
 
 
 class Scout:
-    """Examines a native learner every so many agent steps, and stops it at the script's level."""
+    """Examines a native learner every so many agent steps.
 
-    def __init__(self, scale: Scale, between: int) -> None:
+    Args:
+        scale: Of the scores.
+        between: Agent steps from one examination to the next.
+        stop: At the script's level.
+    """
+
+    def __init__(self, scale: Scale, between: int, *, stop: bool) -> None:
         self.curve: list[tuple[int, float]] = []
         self.harness: TrainingHarness | None = None
-        self._scale, self._between = scale, between
+        self._scale, self._between, self._stop = scale, between, stop
 
     def __call__(self, record: EpochRecord) -> None:
         """Look at what an update made."""
         harness = self.harness
         last = self.curve[-1][0] if self.curve else 0
-        if harness is None or harness.standing.live_steps < last + self._between:
+        if harness is None:
+            return
+        over = harness.standing.live_steps >= harness.config.live.steps
+        if harness.standing.live_steps < last + self._between and not over:
             return
         self.curve.append((harness.standing.live_steps, sampled(harness, self._scale)))
-        if self.curve[-1][1] >= 1.0:
+        if self._stop and self.curve[-1][1] >= 1.0:
             raise ReachedError
 
 
@@ -176,8 +197,8 @@ def sampled(harness: TrainingHarness, scale: Scale, *, greedy: bool = False) -> 
     return scale.score(evaluate(load_scenario(SCENARIO), actor, EVALUATION).mean)
 
 
-def to_the_script(harness: TrainingHarness, scout: Scout) -> None:
-    """Train live until the script is reached, or the steps are used up."""
+def train_live(harness: TrainingHarness, scout: Scout) -> None:
+    """Train until the steps are used up, or the scout has seen enough."""
     scout.harness = harness
     try:
         harness.run_live()
@@ -187,14 +208,14 @@ def to_the_script(harness: TrainingHarness, scout: Scout) -> None:
 
 def live_native(task: Task) -> Run:
     """PPO from fresh weights."""
-    scout = Scout(task.scale, BETWEEN)
-    to_the_script(TrainingHarness(config_of(task), scout), scout)
+    scout = Scout(task.scale, BETWEEN, stop=False)
+    train_live(TrainingHarness(config_of(task), scout), scout)
     return Run(task.arm, task.seed, scout.curve)
 
 
 def clone_then_live(task: Task) -> Run:
     """Clone the noisy script, then go on live; examined after every update."""
-    scout = Scout(task.scale, 1)
+    scout = Scout(task.scale, 1, stop=True)
     harness = TrainingHarness(config_of(task, **CLONED), scout)
     settings = ReplayDatasetConfig.from_capture_dir(task.capture, batch_size=8)
     dataset = ReplayDataset(settings)
@@ -204,13 +225,13 @@ def clone_then_live(task: Task) -> Run:
     greedy = sampled(harness, task.scale, greedy=True)
     scout.curve.append((0, sampled(harness, task.scale)))
     if scout.curve[0][1] < 1.0:
-        to_the_script(harness, scout)
+        train_live(harness, scout)
     captured = sum(meta.timesteps for meta in dataset.metas)
     return Run(task.arm, task.seed, scout.curve, greedy, agreement, captured)
 
 
 class Examination(BaseCallback):
-    """Examines a model of Stable-Baselines3, and stops it at the script's level."""
+    """Examines a model of Stable-Baselines3 every so many agent steps."""
 
     def __init__(self, scale: Scale) -> None:
         super().__init__()
@@ -218,7 +239,7 @@ class Examination(BaseCallback):
         self._scale = scale
 
     def _on_step(self) -> bool:
-        return not self.curve or self.curve[-1][1] < 1.0
+        return True
 
     def _on_rollout_start(self) -> None:
         last = self.curve[-1][0] if self.curve else 0
@@ -226,8 +247,7 @@ class Examination(BaseCallback):
             self._examine()
 
     def _on_training_end(self) -> None:
-        if self.curve and self.curve[-1][1] < 1.0:
-            self._examine()
+        self._examine()
 
     def _examine(self) -> None:
         from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -240,10 +260,10 @@ class Examination(BaseCallback):
 
 def live_sb3(task: Task) -> Run:
     """MaskablePPO from fresh weights, with the same settings."""
-    from townlet_replay.training.sb3_runs import train_live
+    from townlet_replay.training import sb3_runs
 
     examination = Examination(task.scale)
-    train_live(config_of(task, learner="sb3-maskable"), callbacks=[examination])
+    sb3_runs.train_live(config_of(task, learner="sb3-maskable"), callbacks=[examination])
     return Run(task.arm, task.seed, examination.curve)
 
 
@@ -257,12 +277,16 @@ def verdicts(runs: Iterable[Run]) -> list[tuple[str, str, bool]]:
         steps = [run.reached for run in by_arm[arm]]
         claim = f"{arm}: the script within {STEPS:,} agent steps"
         found.append((claim, _all(steps), None not in steps))
+        last = [run.curve[-1][1] for run in by_arm[arm]]
+        scores = ", ".join(f"{score:.2f}" for score in last)
+        claim = f"{arm}, to the end: a score of {BEYOND}"
+        found.append((claim, scores, min(last) >= BEYOND))
     clones, scratch = by_arm["clone, then live"], by_arm["live native"]
     agreements = [run.agreement or 0.0 for run in clones]
     greedy = [run.greedy or 0.0 for run in clones]
-    shares, scores = (", ".join(f"{x:.3f}" for x in values) for values in (agreements, greedy))
+    shares, best = (", ".join(f"{x:.3f}" for x in values) for values in (agreements, greedy))
     found.append(("clone: held-out agreement of 0.95", shares, min(agreements) >= 0.95))
-    found.append(("clone, greedy: a score of 0.9", scores, min(greedy) >= 0.9))
+    found.append(("clone, greedy: a score of 0.9", best, min(greedy) >= 0.9))
     # A run that never arrives counts as one that does at the end.
     alone = float(np.median([run.reached or STEPS for run in scratch]))
     arrived = [run.reached for run in clones]

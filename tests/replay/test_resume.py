@@ -41,6 +41,11 @@ CASES = {
         "live": LIVE,
         "network": TINY.model_dump() | {"recurrent": "lstm", "recurrent_width": 8},
     },
+    "central": {
+        "scenario": FLAT,
+        "live": LIVE,
+        "network": TINY.model_dump() | {"critic": "central"},
+    },
     "replay": {"mode": "replay", "epochs": 4, "replay": {"batch_size": 2}, "objective": "ppo"},
     "rollout": {"mode": "rollout", "rollout": {"cycles": 4, "ticks": 40}},
     "mixed": {"mode": "mixed", "rollout": {"cycles": 4, "ticks": 40}, "bc": {"epochs": 2}},

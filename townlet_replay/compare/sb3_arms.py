@@ -31,7 +31,7 @@ from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.sb3 import CaptureMaskablePPO
 from townlet_replay.training.sb3_entropy import follow_entropy
-from townlet_replay.training.sb3_runs import check_forgetful, ppo_settings
+from townlet_replay.training.sb3_runs import check_plain, ppo_settings
 
 _HEADS = {"action_head": "action_net", "value_head": "value_net"}
 
@@ -254,7 +254,7 @@ def _examine(
 
 def settings_of(config: TrainConfig, network: TownletNetwork) -> dict[str, Any]:
     """Return the settings of a run in the words of Stable-Baselines3."""
-    check_forgetful(network.config)
+    check_plain(network.config)
     return {
         **ppo_settings(config.ppo),
         "seed": config.seed,

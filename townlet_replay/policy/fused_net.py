@@ -136,6 +136,8 @@ def refusal(network: TownletNetwork) -> str | None:
         return f"its map encoder is {network.config.encoder!r}, not 'linear'"
     if network.core is not None:
         return "it has a recurrent core"
+    if network.critic is not None:
+        return "it has a central critic"
     if network.device.type != "cpu":
         return f"it is on device {str(network.device)!r}, not on the CPU"
     shape = network.spec.map_shape

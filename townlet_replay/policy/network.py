@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from townlet_replay.errors import TrainingError
+from townlet_replay.policy.central import TOWN, CentralCritic
 from townlet_replay.policy.recurrent import BEGINNING, SEGMENT, STATE, LifeCore
 from townlet_replay.sample import ReplaySample
 
@@ -53,6 +54,12 @@ class NetworkConfig(BaseModel):
         None, description="what remembers between trunk and heads; none: nothing does"
     )
     recurrent_width: Width = Field(64, description="units that are remembered")
+    critic: Literal["own", "central"] = Field(
+        "own", description="values from the trunk, or, live, from the features of the whole town"
+    )
+    critic_widths: tuple[Width, ...] = Field(
+        (64, 64), min_length=1, max_length=8, description="hidden layers of a central critic"
+    )
 
 
 class ObservationSpec(BaseModel):
@@ -239,6 +246,11 @@ class TownletNetwork(nn.Module):
                 self._beginning = _beginning_of(spec)
                 self.core, joint = LifeCore(joint, config.recurrent_width), config.recurrent_width
             self.action_head = nn.Linear(joint, spec.action_dim)
+            self.critic: CentralCritic | None = None
+            if config.critic == "central":
+                widths = config.critic_widths
+                self.critic = CentralCritic(spec.features_dim, widths, activation)
+                joint = self.critic.width
             self.value_head = nn.Linear(joint, 1)
         if seed is not None:
             self.to_empty(device="cpu")
@@ -293,8 +305,18 @@ class TownletNetwork(nn.Module):
             thread = self.core.thread_of(observations, features[:, self._beginning] > 0.5)
             hidden, state = self.core(hidden, thread)
         logits: Tensor = self.action_head(hidden)
+        values = self._values(hidden, observations)
+        return logits, values, state
+
+    def _values(self, hidden: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        """Return values (N,); NaN where a central critic does not see the town."""
+        if self.critic is not None:
+            if TOWN not in observations:
+                return torch.full((len(hidden),), torch.nan, device=hidden.device)
+            features = observations[self.spec.features_key].flatten(1).float()
+            hidden = self.critic(features, observations[TOWN].float())
         values: Tensor = self.value_head(hidden)
-        return logits, values.flatten(), state
+        return values.flatten()
 
     @property
     def state_width(self) -> int:
@@ -308,10 +330,11 @@ class TownletNetwork(nn.Module):
             TrainingError: The observations do not fit.
         """
         found = self.spec.tensors(observations, self.device)
-        if self.core is not None:
-            for key in (SEGMENT, STATE):
-                if key in observations:
-                    found[key] = torch.tensor(observations[key], device=self.device)
+        wanted: tuple[str, ...] = () if self.core is None else (SEGMENT, STATE)
+        wanted += () if self.critic is None else (TOWN,)
+        for key in wanted:
+            if key in observations:
+                found[key] = torch.tensor(observations[key], device=self.device)
         return found
 
     @property

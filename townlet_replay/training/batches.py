@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from townlet_replay.errors import TrainingError
+from townlet_replay.policy.central import TOWN
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.policy.recurrent import SEGMENT
 from townlet_replay.rollout import Rollout
@@ -68,9 +69,14 @@ def to_batch(network: TownletNetwork, rollout: Rollout) -> Batch:
 
     Raises:
         TrainingError: no rows, an observation of another shape, an action outside the vocabulary
-            or a mask of another width.
+            or a mask of another width; or a central critic misses the town.
     """
     check_choices(network, rollout)
+    if network.critic is not None and TOWN not in rollout.observations:
+        raise TrainingError(
+            "network.critic 'central': expected rows with what the whole town looked like, found "
+            "none: captures do not hold it; train in mode live, or set network.critic own"
+        )
     device, mask = network.device, rollout.action_mask
     observations = network.tensors(rollout.observations)
     if network.core is not None:

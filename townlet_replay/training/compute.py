@@ -52,15 +52,15 @@ def resolve(config: TrainConfig, network: TownletNetwork) -> ComputeMode:
     settings = config.compute
     mode: ComputeMode
     if settings.mode == "auto":
-        alone = network.core is not None or config.mode == "live"
+        alone = _is_special(network) or config.mode == "live"
         mode = "fused" if alone else "strict_sb3"
     else:
         mode = settings.mode
-    if mode == "strict_sb3" and network.core is not None:
+    if mode == "strict_sb3" and _is_special(network):
         raise TrainingError(
             "compute 'strict_sb3': expected a network that Stable-Baselines3 has as well, found "
-            "one with a recurrent core; set compute autograd (or auto), or leave "
-            "network.recurrent out"
+            "one with a recurrent core or a central critic; set compute autograd (or auto), or "
+            "leave network.recurrent and network.critic out"
         )
     reason = refusal(network) if mode == "fused" else None
     if reason is not None:
@@ -72,6 +72,11 @@ def resolve(config: TrainConfig, network: TownletNetwork) -> ComputeMode:
             f"{config.mode!r}); set compute fused, or precision f32"
         )
     return mode
+
+
+def _is_special(network: TownletNetwork) -> bool:
+    """Tell whether a network has parts that Stable-Baselines3 knows nothing of."""
+    return network.core is not None or network.critic is not None
 
 
 class Computing:

@@ -10,6 +10,7 @@ import torch
 
 from townlet_env.errors import SnapshotError
 from townlet_env.views.lanes import Lanes, LanesState, LaneStep
+from townlet_replay.policy.central import TOWN
 from townlet_replay.policy.fused_actor import CountedDraws
 from townlet_replay.policy.network import Observations, TownletNetwork
 from townlet_replay.policy.recurrent import STATE
@@ -17,7 +18,6 @@ from townlet_replay.policy.runtime import Acts
 from townlet_replay.rollout import Rollout
 
 Arrays = dict[str, npt.NDArray[Any]]
-_SEEN = ("map", "features", "action_mask")
 
 
 ActorState = CountedDraws | dict[str, Any]
@@ -92,7 +92,9 @@ class _Columns(NamedTuple):
         log_probs, values, rewards, bootstrap = floats
         active, terminated, truncated = flags
         return cls(
-            seen={key: np.zeros((*shape, *seen[key].shape[1:]), seen[key].dtype) for key in _SEEN},
+            seen={
+                key: np.zeros((*shape, *part.shape[1:]), part.dtype) for key, part in seen.items()
+            },
             active=active,
             actions=np.zeros(shape, np.int64),
             log_probs=log_probs,
@@ -163,11 +165,11 @@ class LiveCollector:
 
     def _room_for(self, ticks: int) -> _Columns:
         if self._columns is None or self._columns.active.shape[1] != ticks:
-            self._columns = _Columns.of(self.lanes.observations(copy=False), ticks)
+            self._columns = _Columns.of(self._with_town(self.lanes.observations(copy=False)), ticks)
         return self._columns
 
     def _live_tick(self, columns: _Columns, t: int) -> None:
-        seen = self.lanes.observations(copy=False)
+        seen = self._with_town(self.lanes.observations(copy=False))
         for key, column in columns.seen.items():
             column[:, t] = seen[key]
         acts = self.actor.act_batch(seen, seen["action_mask"])
@@ -198,11 +200,20 @@ class LiveCollector:
         self, seen: Arrays, lanes: npt.NDArray[np.bool_] | slice
     ) -> npt.NDArray[np.float32]:
         """Return V of what some lanes see after their last action, drawing no random numbers."""
-        network, rows = self.actor.network, {key: part[lanes] for key, part in seen.items()}
+        network = self.actor.network
+        rows = {key: part[lanes] for key, part in self._with_town(seen).items()}
         if self.actor.memory is not None:
             rows[STATE] = self.actor.memory[lanes]
         values: npt.NDArray[np.float32] = network(network.tensors(rows))[1].cpu().numpy()
         return values
+
+    def _with_town(self, seen: Arrays) -> Arrays:
+        """Add what a central critic reads: the features of all learners, for each of them."""
+        if self.actor.network.critic is None:
+            return seen
+        learners = len(self.lanes.learners)
+        town = seen["features"].reshape(-1, learners, seen["features"].shape[1])
+        return {**seen, TOWN: np.repeat(town, learners, axis=0)}
 
     def _memory(self) -> npt.NDArray[np.float32] | None:
         """Return a copy of what the lanes are remembered by; zeros before anybody acted."""
@@ -234,7 +245,9 @@ def _packed(columns: _Columns, learners: tuple[str, ...]) -> Rollout:
     ends = np.flatnonzero(terminated | truncated)
     lanes, ticks = columns.active.shape
     lane_of = rows(np.repeat(np.arange(lanes), ticks))
-    observations = {key: rows(columns.seen[key]) for key in ("map", "features")}
+    observations = {
+        key: rows(column) for key, column in columns.seen.items() if key != "action_mask"
+    }
     if columns.memory is not None:
         # Where a life goes on from the rollout before; the others begin with 0 by themselves.
         states = np.zeros((lanes, ticks, columns.memory.shape[1]), np.float32)

@@ -126,8 +126,8 @@ def ppo_settings(ppo: PPOConfig) -> dict[str, Any]:
     }
 
 
-def check_forgetful(network: NetworkConfig) -> None:
-    """Refuse a recurrent core, which models of Stable-Baselines3 do not have here.
+def check_plain(network: NetworkConfig) -> None:
+    """Refuse a recurrent core and a central critic: no model of Stable-Baselines3 has them here.
 
     Raises:
         TrainingError: There is one.
@@ -137,12 +137,17 @@ def check_forgetful(network: NetworkConfig) -> None:
             f"Stable-Baselines3: expected a network that remembers nothing, found "
             f"network.recurrent {network.recurrent!r}; leave it out, or use the native learner"
         )
+    if network.critic != "own":
+        raise TrainingError(
+            f"Stable-Baselines3: expected network.critic own, found {network.critic!r}; leave it "
+            "out, or use the native learner"
+        )
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings of a run, with the widths of our network."""
     network = config.network
-    check_forgetful(network)
+    check_plain(network)
     return {
         **ppo_settings(config.ppo),
         "seed": config.seed,
