@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 from hostile_captures import CORPUS
 
+from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
 from townlet_replay.errors import CaptureError
 from townlet_replay.manifest import load_capture
 from townlet_replay.recovery import recover_capture
@@ -38,12 +39,23 @@ def read_all(path):
     return [sample.rows for sample in capture], capture.metrics.totals
 
 
+def read_for_learning(path):
+    """Read in threads and into one table, as a learner does."""
+    data = ReplayDataset(ReplayDatasetConfig.from_capture_dir(path, batch_size=99))
+    return list(data), data.baselines()
+
+
 @pytest.mark.parametrize("kind", CORPUS)
 def test_a_hostile_capture(capture, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     CORPUS[kind](capture)
     with guarded() as peak, pytest.raises(CaptureError) as caught:
         read_all(capture)
+    assert peak[0] < MOST_BYTES
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "it-ran").exists()
+    with guarded() as peak, pytest.raises(CaptureError) as caught:
+        read_for_learning(capture)
     assert peak[0] < MOST_BYTES
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "it-ran").exists()
