@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.groups import core, learners, neighbour, recording, scaling, start, views
+from benchmarks.groups import (
+    core,
+    episodes,
+    learners,
+    loading,
+    neighbour,
+    recording,
+    scaling,
+    start,
+    views,
+)
 from benchmarks.peers import METTAGRID, MPE2_3, PURSUIT, SUPERSUIT, SUPERSUIT_SB3
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -120,6 +130,16 @@ TARGETS = (
            figure_of("start", start.WORLD), low=True),
     Target("14", "memory grown over a million ticks", "", 1024, 4096, "KiB",
            figure_of("start", start.GROWN), low=True),
+    Target("15", "captures (full) read and verified, two cores", "", 1_000_000, 500_000,
+           "agent steps per second", speed_of("loading", loading.capture("full"))),
+    Target("15", "captures (packed) read and verified, two cores", "", 1_000_000, 500_000,
+           "agent steps per second", speed_of("loading", loading.capture("packed"))),
+    Target("15", "4,096 random rows of a capture in memory", "", 5, 10, "ms",
+           figure_of("loading", loading.RANDOM), low=True),
+    Target("16", "an episode recorded among 10,000", "among 100", 1.25, 2, "x",
+           figure_of("episodes", episodes.growth(episodes.WRITTEN)), low=True),
+    Target("16", "an episode listed among 10,000", "among 100", 1.25, 2, "x",
+           figure_of("episodes", episodes.growth(episodes.LISTED)), low=True),
 )  # fmt: skip
 
 

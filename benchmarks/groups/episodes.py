@@ -60,6 +60,11 @@ class Blink(ParallelEnv[str, np.ndarray, int]):
         return np.full(3, self._tick / TICKS, np.float32)
 
 
+def growth(what: str) -> str:
+    """Return the name of a figure: what an episode costs among the most, to one among the least."""
+    return f"an episode of {SIZES[-1]:,} to one of {SIZES[0]:,}, {what}"
+
+
 def record(out: Path, episodes: int) -> None:
     """Record short episodes, one by one, as a learner's environment would."""
     with RecordReplay(Blink(), out) as env:
@@ -109,6 +114,5 @@ def measure(report: Report) -> None:
                 report.figure(f"{what}, processor", processor, "us")
     for name in (WRITTEN, LISTED, READ):
         wall, processor = (found[SIZES[-1]][name][k] / found[SIZES[0]][name][k] for k in (0, 1))
-        what = f"an episode of {SIZES[-1]:,} to one of {SIZES[0]:,}, {name}"
-        report.figure(what, wall, "x")
-        report.figure(f"{what}, processor", processor, "x")
+        report.figure(growth(name), wall, "x")
+        report.figure(f"{growth(name)}, processor", processor, "x")
