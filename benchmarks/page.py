@@ -224,6 +224,16 @@ def points(results: Results) -> str:
     return table(head, found) if found else NOTHING
 
 
+def watching(results: Results) -> str:
+    """Return how smoothly the page of a recording moved, and what else the machine did."""
+    document = results.get("watching")
+    if document is None:
+        return NOTHING
+    machine = "{processor}, {cores} cores".format_map(document["machine"])
+    busy = f"{document['busy']:.1f} programs of others ran or waited when it began"
+    return f"{machine}; {busy}.\n\n{_figures(document)}"
+
+
 PARTS: dict[str, Callable[[Results], str]] = {
     "targets": targets,
     "machine": machine,
@@ -233,7 +243,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "here": cost(1),
     "many": cost(MACHINES),
     "points": points,
-    "watching": group_part("watching"),
+    "watching": watching,
     **{name: group_part(name) for name in GROUPS},
 }
 
