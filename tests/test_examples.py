@@ -138,3 +138,25 @@ def test_a_capture_is_read_without_this_package(tmp_path, bundle):
     source = (EXAMPLES / "read_without_townlet.py").read_text()
     assert "import townlet" not in source
     assert "from townlet" not in source
+
+
+def test_native_ppo_trains_on_captures_of_its_own_policy(tmp_path, capsys):
+    means = load("capture_to_native").main(tmp_path, cycles=2, ticks=240)
+    assert len(means) == 2
+    assert "ppo, audit passed" in capsys.readouterr().out
+
+
+def test_scripts_and_a_network_share_a_town():
+    returns = load("mixed_residents").main()
+    assert max(returns["ana"], returns["ben"]) < min(returns["cleo"], returns["dan"])
+
+
+def test_one_file_of_ppo_runs_over_the_vector_view():
+    means = load("cleanrl_style").main(updates=2, steps=16, num_worlds=4)
+    assert len(means) == 2
+    assert all(np.isfinite(means))
+
+
+def test_minari_teaches_the_script(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))  # put back afterwards
+    assert load("minari_bc").main(tmp_path, episodes=4, passes=10) > 0.6
