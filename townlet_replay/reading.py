@@ -28,7 +28,7 @@ class ReadLimits(NamedTuple):
     """What reading may use."""
 
     workers: int  # threads
-    max_bytes: int  # of all rows together
+    max_bytes: int  # of all rows together, if they are like those of the first sample
 
 
 def read_together(
@@ -46,9 +46,11 @@ def read_together(
         CaptureError: a file is missing, altered, unsafe or wrong, or the rows are too many.
     """
     first = capture.sample(indices[0], metas[0])
+    table = None
+    if _are_plausible(capture, indices, metas, first):
+        table = _room_for(capture, metas, first, limits.max_bytes)
     if len(indices) == 1:
         return Reading((first,), RowTable(row_arrays(first), [first.rows]))
-    table = _room_for(capture, indices, metas, first, limits.max_bytes)
 
     def read(number: int) -> ReplaySample:
         settle = None if table is None else partial(table.settle, position=number)
@@ -65,29 +67,32 @@ def read_together(
     return Reading(samples, table)
 
 
-def _room_for(
-    capture: Capture,
-    indices: Sequence[int],
-    metas: Sequence[SampleMeta],
-    first: ReplaySample,
-    max_bytes: int,
-) -> RowTable | None:
-    """Return an empty table for samples like ``first``.
+def _row_bytes(sample: ReplaySample) -> float:
+    return sum(array.nbytes for array in row_arrays(sample).values()) / sample.rows
 
-    Returns:
-        ``None`` if a sidecar claims more rows than its file can hold of the first one's layout.
-    """
-    lengths = [meta.timesteps for meta in metas]
-    row_bytes = sum(array.nbytes for array in row_arrays(first).values()) / first.rows
-    needed = int(sum(lengths) * row_bytes)
-    for index, rows in zip(indices, lengths, strict=True):
-        entry = capture.manifest.samples[index]
-        declared = int(rows * row_bytes)
+
+def _are_plausible(
+    capture: Capture, indices: Sequence[int], metas: Sequence[SampleMeta], first: ReplaySample
+) -> bool:
+    """Say whether all files can hold what their sidecars claim, in rows like those of ``first``."""
+    row_bytes = _row_bytes(first)
+    for index, meta in zip(indices, metas, strict=True):
+        declared = int(meta.timesteps * row_bytes)
         # With a size of 1, most are known to be small without asking for the size of a file.
-        if looks_like_bomb(declared, 1) and looks_like_bomb(
-            declared, capture.files.stored(entry.sample)
-        ):
-            return None
+        if looks_like_bomb(declared, 1):
+            stored = capture.files.stored(capture.manifest.samples[index].sample)
+            if looks_like_bomb(declared, stored):
+                return False
+    return True
+
+
+def _room_for(
+    capture: Capture, metas: Sequence[SampleMeta], first: ReplaySample, max_bytes: int
+) -> RowTable:
+    """Return an empty table for samples like ``first``."""
+    lengths = [meta.timesteps for meta in metas]
+    row_bytes = _row_bytes(first)
+    needed = int(sum(lengths) * row_bytes)
     if needed > max_bytes:
         raise CaptureError(
             f"{capture.path}: {sum(lengths)} rows of {row_bytes:.0f} bytes need {needed} bytes in "
