@@ -50,9 +50,8 @@ def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) 
             # A slot that ended opens its next episode one step later: no row was acted in that.
             facts = map(torch.from_numpy, (reward, died, died | cut, infos["active"]))
             kept.append((row, mask, action, policy.log_prob(action), value, *facts))
-        rows, masks, acts, logps, values, rewards, died, over, active = map(
-            torch.stack, zip(*kept, strict=True)
-        )
+        stacked = map(torch.stack, zip(*kept, strict=True))
+        rows, masks, acts, logps, values, rewards, died, over, active = stacked
         with torch.no_grad():
             following = judge(nets, flat(seen), torch.from_numpy(infos["action_mask"]))[1]
         gains, last = torch.zeros_like(values), torch.zeros_like(following)
@@ -60,9 +59,8 @@ def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) 
             delta = rewards[t].float() + GAMMA * following * ~died[t] - values[t]
             last = delta + GAMMA * LAMBDA * ~over[t] * last
             gains[t], following = last, values[t]
-        row, mask, act, logp, value, gain = (
-            part[active.bool()] for part in (rows, masks, acts, logps, values, gains)
-        )
+        every = (rows, masks, acts, logps, values, gains)
+        row, mask, act, logp, value, gain = (part[active.bool()] for part in every)
         for batch in torch.randperm(len(row)).split(256):
             policy, now = judge(nets, row[batch], mask[batch])
             ratio = (policy.log_prob(act[batch]) - logp[batch]).exp()
