@@ -325,6 +325,18 @@ def test_stored_rollouts_train_to_the_same_bits_and_a_changed_one_does_not(tmp_p
     assert (check.equal, check.updates, check.held) == (1, 2, False)
 
 
+def test_a_schedule_of_the_entropy_bonus_is_followed_by_both_learners(tmp_path):
+    arms = ("live_native", "live_sb3", "capture_sb3")
+    only = settings(arms=arms, seeds=1, points=1)
+    falls = {**TINY["ppo"], "ent_coef": 0.5, "ent_coef_schedule": "linear"}
+    stays = {**TINY["ppo"], "ent_coef": 0.5}
+    one = compare(training(ppo=falls), only, tmp_path / "falls")
+    other = compare(training(ppo=stays), only, tmp_path / "stays")
+    for arm in arms:
+        assert one.arm(arm).runs[0].weights != other.arm(arm).runs[0].weights
+    assert all(check.held for check in one.parity)
+
+
 def test_a_full_disk_is_no_verdict_on_an_arm(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise DiskError("no space left")

@@ -16,6 +16,7 @@ from townlet_replay.compare.results import ParityCheck
 from townlet_replay.compare.sb3_arms import check_minibatches, load_weights, settings_of
 from townlet_replay.training.harness import TrainingHarness
 from townlet_replay.training.sb3 import CaptureMaskablePPO, RolloutTap, load_update, save_update
+from townlet_replay.training.sb3_entropy import follow_entropy
 
 _FEW_WORLDS = 2
 
@@ -44,7 +45,7 @@ def check_sb3(course: Course) -> ParityCheck:
         paths.append(folder / f"update_{len(paths) + 1:03d}.npz")
         save_update(paths[-1], update)
 
-    model.learn(rows, callback=[RolloutTap(keep), live])
+    model.learn(rows, callback=[RolloutTap(keep), *follow_entropy(config.ppo, rows), live])
     stored = [load_update(path) for path in paths]
     other = config.model_copy(update={"seed": config.seed + OTHER_SEED})
     learner = CaptureMaskablePPO.from_dataset(
@@ -52,7 +53,7 @@ def check_sb3(course: Course) -> ParityCheck:
     )
     load_weights(learner, network)
     again = _Bits()
-    learner.learn(rows, callback=again)
+    learner.learn(rows, callback=[*follow_entropy(config.ppo, rows), again])
     return verdict("sb3", live.seen[1:], again.seen[1:], [update.rollout for update in stored])
 
 
