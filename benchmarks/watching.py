@@ -62,8 +62,7 @@ WATCH = """async ([how, seconds, speed]) => {
   if (page) page.play(false);
   return { gaps, slowest: page ? page.state.slowest : 0 };
 }"""
-PAINTS = """() => performance.getEntriesByType("paint")
-  .find((entry) => entry.name === "first-contentful-paint").startTime"""
+PAINTS = """() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null"""
 
 
 def record(out: Path, ticks: int) -> None:
@@ -105,7 +104,9 @@ def opened(page: Page, path: Path) -> tuple[float, float]:
     while page.evaluate("() => !window.townlet || townlet.state.frames < 1"):
         page.wait_for_timeout(5)
     ready = (time.perf_counter() - began) * 1000
-    return float(page.evaluate(PAINTS)), ready
+    while (first := page.evaluate(PAINTS)) is None:  # told a little after it happened
+        page.wait_for_timeout(5)
+    return float(first), ready
 
 
 class Seen(NamedTuple):

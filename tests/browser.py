@@ -66,7 +66,7 @@ def overflow(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
-def until(page, condition: str, seconds: float = 20.0) -> None:
+def until(page, condition: str, seconds: float = PATIENCE / 1000) -> None:
     """Wait until JavaScript finds ``condition``; Playwright's own way is against the policy."""
     end = time.monotonic() + seconds
     while not page.evaluate(f"() => {condition}"):
