@@ -63,7 +63,7 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
     contents = [memoryview(whole)[begin:end] for begin, end in pairwise(starts)]
     packed: Sequence[memoryview | None] = [None] * len(files)
     if compress:
-        packed = deflate_parts(whole, starts, [_row_bytes(array) for array in plain.values()])
+        packed = deflate_parts(whole, starts, [_steps(array) for array in plain.values()])
     data = zip_archive(map(member_of, plain, contents, packed))
     if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
         return encode_npz(arrays, compress=False)
@@ -83,13 +83,15 @@ def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _row_bytes(array: NDArray[Any]) -> int:
-    """Return the bytes from one row to the next: of the outermost rows that DEFLATE looks back to.
+def _steps(array: NDArray[Any]) -> tuple[int, int]:
+    """Return the bytes from one row to the next, and of a number.
 
-    In pictures larger than its window those are lines.
+    Rows are the outermost ones that DEFLATE looks back to: in pictures larger than its window those
+    are lines.
     """
     steps = zip(array.strides, array.shape, strict=True)
-    return next((step for step, rows in steps if rows > 1 and step <= WINDOW), array.itemsize)
+    row = next((step for step, rows in steps if rows > 1 and step <= WINDOW), array.itemsize)
+    return row, array.itemsize
 
 
 def _check_writable(name: str, array: NDArray[Any]) -> None:

@@ -20,27 +20,27 @@ ZLIB = {level: f"zlib, level {level}" for level in (1, 3, 6)}
 LIBDEFLATE = "libdeflate, level 4"
 DIGESTS = "SHA-256 of every array"
 
-Encoder = Callable[[bytes, int], bytes]
-"""Takes bytes, and how many of them a row has."""
+Encoder = Callable[[bytes, int, int], bytes]
+"""Takes bytes, and how many of them a row has, and a number."""
 
 ENCODERS: dict[str, Encoder] = {
     OURS: deflate,
     **{
-        name: lambda data, _, level=level: zlib.compress(data, level)
+        name: lambda data, *_, level=level: zlib.compress(data, level)
         for level, name in ZLIB.items()
     },
-    LIBDEFLATE: lambda data, _: bytes(libdeflate.deflate_compress(data, 4)),
+    LIBDEFLATE: lambda data, *_: bytes(libdeflate.deflate_compress(data, 4)),
 }
 
 
-def pieces(life: Life) -> list[tuple[bytes, int]]:
-    """Return the bytes of every array with those of its rows."""
-    return [(array.tobytes(), array.strides[0]) for array in life.values()]
+def pieces(life: Life) -> list[tuple[bytes, int, int]]:
+    """Return the bytes of every array with those of its rows and numbers."""
+    return [(array.tobytes(), array.strides[0], array.itemsize) for array in life.values()]
 
 
-def encode(encoder: Encoder, parts: list[tuple[bytes, int]]) -> int:
+def encode(encoder: Encoder, parts: list[tuple[bytes, int, int]]) -> int:
     """Deflate every array and return the bytes of all."""
-    return sum(len(encoder(data, stride)) for data, stride in parts)
+    return sum(len(encoder(*part)) for part in parts)
 
 
 def digest(life: Life) -> None:
@@ -54,7 +54,7 @@ def measure(report: Report) -> None:
     found = lives()
     rows = sum(len(life["rewards"]) for life in found)
     parts = [pieces(life) for life in found]
-    size = sum(len(data) for life in parts for data, _ in life)
+    size = sum(len(data) for life in parts for data, *_ in life)
     report.figure("not deflated", size / rows, "bytes per agent step")
     arms = []
     for name, encoder in ENCODERS.items():

@@ -27,6 +27,7 @@ from townlet_replay.deflate.tables import (
     low_zero_bytes,
 )
 
+WIDTHS = st.sampled_from((1, 2, 3, 4, 8, 0, -1))
 STRIDES = (1, 2, 4, 7, 8, 30, 456, 484, 32767, 32768, 32769, 0, -3)
 
 
@@ -61,23 +62,23 @@ def tables(draw):
     stride = draw(st.integers(1, 600))
     data = rows_of(rng, draw(st.integers(0, 200)), stride, draw(st.integers(0, 40)))
     cut = draw(st.integers(0, 30))
-    return data[cut:], draw(st.sampled_from((stride, *STRIDES)))
+    return data[cut:], draw(st.sampled_from((stride, *STRIDES))), draw(WIDTHS)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=600), st.sampled_from(STRIDES))
-@example(b"", 1)
-@example(b"\xa0", 1)
-@example(bytes(range(256)), 1)
-def test_any_bytes_come_back(data, stride):
-    assert inflate(deflate(data, stride)) == data
+@given(st.binary(max_size=600), st.sampled_from(STRIDES), WIDTHS)
+@example(b"", 1, 1)
+@example(b"\xa0", 1, 1)
+@example(bytes(range(256)), 1, 4)
+def test_any_bytes_come_back(data, stride, width):
+    assert inflate(deflate(data, stride, width)) == data
 
 
 @settings(max_examples=200, deadline=None)
 @given(tables())
 def test_tables_come_back(table):
-    data, stride = table
-    assert inflate(deflate(data, stride)) == data
+    data, stride, width = table
+    assert inflate(deflate(data, stride, width)) == data
 
 
 def noise(size, seed=0):
@@ -107,7 +108,8 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 def test_long_bytes_come_back(name):
     data, stride = LONG[name]
-    assert inflate(deflate(data, stride)) == data
+    for width in (1, 4):
+        assert inflate(deflate(data, stride, width)) == data
 
 
 def test_what_cannot_shrink_hardly_grows():
@@ -157,11 +159,11 @@ def test_bytes_are_counted_not_numbers():
 def test_parts_are_as_they_would_be_alone():
     """What was packed before, in the same call or another, does not show."""
     parts = [noise(700), b"", bytes(5000), noise(700), rows_of(np.random.default_rng(5), 90, 50, 4)]
-    strides = [7, 1, 8, 7, 50]
+    steps = [(7, 1), (1, 4), (8, 2), (7, 1), (50, 1)]
     starts = np.cumsum([0, *map(len, parts)]).tolist()
-    found = deflate_parts(b"".join(parts), starts, strides)
+    found = deflate_parts(b"".join(parts), starts, steps)
     assert [bytes(stream) for stream in found] == [
-        deflate(part, stride) for part, stride in zip(parts, strides, strict=True)
+        deflate(part, *step) for part, step in zip(parts, steps, strict=True)
     ]
 
 
@@ -181,7 +183,8 @@ for _ in range(150):
     rows.append(row.tobytes())
 for data in (b"".join(rows), rng.bytes(3000), bytes(5000), b"abc" * 50, b"", b"x"):
     for stride in (61, 1):
-        print(hashlib.sha256(deflate(data, stride)).hexdigest())
+        for width in (1, 2, 4):
+            print(hashlib.sha256(deflate(data, stride, width)).hexdigest())
 """
 
 
@@ -199,7 +202,7 @@ def test_the_bytes_are_promised():
     """Captures are compared by digests of their files: other bytes need a line in the changelog."""
     rows = np.arange(400)[:, None] // np.arange(1, 41) ** 2 * 2654435761 % 2**32
     data = rows.astype("<u4").tobytes()
-    stream = deflate(data, 160)
+    stream = deflate(data, 160, 4)
     assert len(stream) == 3305
     assert hashlib.sha256(stream).hexdigest()[:16] == "aa225233cd5afa7a"
 

@@ -3,8 +3,8 @@
 A token is a number. A literal is its byte; a copy is ``COPY | symbol of the distance << 23 |
 (length - 3) << 15 | distance - 1``.
 
-The bytes are those of an array with rows of ``stride`` bytes, and its numbers mostly have four. The
-longest of these is taken at once, a nearer one rather than one hardly longer:
+The bytes are those of an array with rows of ``stride`` bytes. The longest of these is taken at
+once, a nearer one rather than one hardly longer:
 
 - what stood in the same place of the row before;
 - what the last distance leads to that was another;
@@ -13,8 +13,8 @@ longest of these is taken at once, a nearer one rather than one hardly longer:
 
 If nothing of three bytes is found, one looks where the row agrees with the one before again. Up to
 two bytes before that stay literals; otherwise the place where the same four bytes began last is
-tried. What is not found stays literal to the end of its four bytes at most, and further where
-nothing has been found for long.
+tried. What is not found stays literal to the end of its number, and further where nothing has been
+found for long.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from townlet_replay.deflate.tables import (
     U1,
     U2,
     U3,
-    U4,
     U8,
     Bytes,
     Ints,
@@ -72,7 +71,8 @@ class Rows(NamedTuple):
 
     start: np.uint64
     end: np.uint64
-    stride: np.uint64  # 1 to 32768
+    stride: np.uint64  # bytes per row, 1 to 32768
+    width: np.uint64  # bytes per number: 1, 2 or 4
 
 
 class Work(NamedTuple):
@@ -96,7 +96,7 @@ def tokenise(data: Bytes, rows: Rows, at: np.uint64, work: Work) -> tuple[np.uin
     Returns:
         Where it ended, and the number of tokens.
     """
-    start, end, stride = rows
+    start, end, stride, width = rows
     count, misses, last = U0, U0, stride
     while at + _TAIL <= end and count < _MOST:
         here, stop = word(data, at), min(end, at + _AT_ONCE)
@@ -142,8 +142,8 @@ def tokenise(data: Bytes, rows: Rows, at: np.uint64, work: Work) -> tuple[np.uin
             misses = U0
             last = last if distance == stride else distance
         else:
-            number = U4 - ((at - start) & U3)  # what is left of it
-            run = min(alone, number + ((misses // _MISSES) << U2))
+            left = width - ((at - start) & (width - U1))  # of the number
+            run = min(alone, left + misses // _MISSES * width)
             count = _put_literals(data, at, run, count, work.tokens, work.counts)
             at += run
             misses += run

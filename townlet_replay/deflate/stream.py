@@ -77,14 +77,14 @@ class Block(NamedTuple):
 
 @kernel
 def deflate_all(
-    data: Bytes, starts: Ints, strides: Ints, memory: Words, out: Bytes, ends: Ints
+    data: Bytes, starts: Ints, steps: Ints, memory: Words, out: Bytes, ends: Ints
 ) -> None:
     """Deflate arrays that lie one behind the other, each to a stream of its own.
 
     Args:
         data: (n,).
         starts: (M + 1,) where each array begins, and the last one ends.
-        strides: (M,) bytes per row of each, 1 to 32768.
+        steps: (M, 2) bytes per row of each, 1 to 32768, and per number, 1, 2 or 4.
         memory: (MEMORY,) uint32, for the search.
         out: Written; as long as the arrays, 1/4096 more, and 16 for each and 16.
         ends: (M,) written: where in ``out`` each stream ends.
@@ -94,8 +94,13 @@ def deflate_all(
     counts = np.zeros(LITERALS + DISTANCES, np.int64)
     work = Work(memory[:PLACES], memory[PLACES:], counts)
     output = Output(U0, U0, U0)
-    for i in range(strides.shape[0]):
-        rows = Rows(np.uint64(starts[i]), np.uint64(starts[i + 1]), np.uint64(strides[i]))
+    for i in range(steps.shape[0]):
+        rows = Rows(
+            np.uint64(starts[i]),
+            np.uint64(starts[i + 1]),
+            np.uint64(steps[i, 0]),
+            np.uint64(steps[i, 1]),
+        )
         at = rows.start
         final = False
         while not final:
