@@ -146,6 +146,7 @@ def test_settings_of_ppo_by_name(root, tmp_path):
     options = "--learning-rate 0.01 --gamma 0.5 --gae-lambda 0.7 --clip-range 0.3 --ent-coef 0.2"
     options += " --vf-coef 1.5 --max-grad-norm 9 --ppo-epochs 2 --minibatch-size 100"
     options += " --target-kl 5 --no-normalize-advantage --adam-eps 1e-4 --clip-range-vf 0.4"
+    options += " --no-normalize-value"
     options += " --learning-rate-schedule cosine --learning-rate-end 0.002"
     options += " --clip-range-schedule linear --clip-range-end 0.1"
     options += " --ent-coef-schedule cosine --ent-coef-end 0.001"
@@ -182,6 +183,7 @@ def test_settings_of_ppo_by_name(root, tmp_path):
         "target_kl": 5.0,
         "normalize_advantage": False,
         "adam_eps": 1e-4,
+        "normalize_value": False,
     }
     assert ran.json["last"]["updates"] == 2 * 3
 

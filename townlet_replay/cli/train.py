@@ -149,6 +149,7 @@ def train(
     minibatch_size: Annotated[int | None, typer.Option(rich_help_panel=PPO)] = None,
     target_kl: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     normalize_advantage: Annotated[bool | None, typer.Option(rich_help_panel=PPO)] = None,
+    normalize_value: Annotated[bool | None, typer.Option(rich_help_panel=PPO)] = None,
     adam_eps: Annotated[float | None, typer.Option(rich_help_panel=PPO)] = None,
     ppo_log: Annotated[
         Path | None, typer.Option(help="Telemetry, a line per epoch.", rich_help_panel=LOGS)
@@ -220,6 +221,7 @@ def train(
             "minibatch_size": minibatch_size,
             "target_kl": target_kl,
             "normalize_advantage": normalize_advantage,
+            "normalize_value": normalize_value,
             "adam_eps": adam_eps,
         },
         # Cloning counts its passes itself; 0 is refused once, above.

@@ -26,6 +26,7 @@ from townlet_replay.training.ppo import (
     Aim,
     PPOConfig,
     Stepper,
+    estimate,
     make_optimizer,
     pass_over,
     ppo_update,
@@ -147,6 +148,10 @@ class Computing:
         Raises:
             TrainingError: As ``ppo_update``, or an ``aim`` while computing is fused.
         """
+        settings = self.settings
+        if settings.normalize_value:
+            estimates = estimate(rollout, settings) if aim is None else aim.estimates
+            settings = settings.in_variances_of(estimates.returns)
         with self.session():
             if self._learner is not None:
                 self._learner.watch = self._watch if self.trace is not None else None
@@ -155,9 +160,9 @@ class Computing:
                         "compute 'fused': expected objective ppo or bc, found another one; set "
                         "compute autograd (or auto)"
                     )
-                return self._learner.update(rollout, rng, self.settings)
+                return self._learner.update(rollout, rng, settings)
             update = ppo_update if self.trace is None else self._traced_update
-            return update(self._network, self.optimizer, rollout, self.settings, rng, aim)
+            return update(self._network, self.optimizer, rollout, settings, rng, aim)
 
     def _traced_update(
         self,

@@ -57,6 +57,9 @@ class PPOConfig(PacedSettings):
     ent_coef_schedule: ScheduleKind = Field("constant", description="of that weight, over the run")
     ent_coef_end: float = Field(0.0, ge=0, description="what a schedule comes to")
     vf_coef: float = Field(0.5, ge=0, description="weight of the mean squared value error")
+    normalize_value: bool = Field(
+        False, description="count that error in variances of the update's returns"
+    )
     max_grad_norm: float = Field(0.5, gt=0, description="clip of the global gradient norm")
     epochs: AtLeastOne = Field(4, description="passes over the rollout per update (SB3: 10)")
     minibatch_size: AtLeastOne = Field(256, description="rows per gradient step (SB3: 64)")
@@ -85,6 +88,17 @@ class PPOConfig(PacedSettings):
                 "ent_coef": self.ent_coefs(remaining),
             }
         )
+
+    def in_variances_of(self, returns: NDArray[np.float32]) -> PPOConfig:
+        """Return the settings of an update towards returns ``(N,)``, whatever their scale.
+
+        The scale alone is normalised (van Hasselt et al. 2016): what is constant the bias of the
+        value head learns by itself.
+        """
+        spread = float(returns.astype(np.float64).var())
+        if not self.normalize_value or spread == 0.0:
+            return self
+        return self.model_copy(update={"vf_coef": self.vf_coef / spread})
 
 
 class Stepper(Protocol):

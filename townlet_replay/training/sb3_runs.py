@@ -109,7 +109,16 @@ def _is_masked(config: TrainConfig) -> bool:
 
 
 def ppo_settings(ppo: PPOConfig) -> dict[str, Any]:
-    """Return PPO's settings in the words of Stable-Baselines3."""
+    """Return PPO's settings in the words of Stable-Baselines3.
+
+    Raises:
+        TrainingError: It has no word for one of them.
+    """
+    if ppo.normalize_value:
+        raise TrainingError(
+            "Stable-Baselines3: expected ppo.normalize_value false, found true, which it cannot; "
+            "leave it out and set vf_coef, or use the native learner"
+        )
     return {
         "learning_rate": _over_the_run(ppo.learning_rates),
         "batch_size": ppo.minibatch_size,
