@@ -1,9 +1,9 @@
 """Captures of every released format version, kept as files, still open and still say the same.
 
 ``tests/data/capture_1_0`` was written by the version that introduced format 1.0 to the changelog,
-``capture_1_1`` by the one that introduced 1.1; they are never written anew. The claims below can be
-read off the story: olga idles for 20 ticks in a town where nothing is earned; alice and bob, or fay
-and gus, are played by a fresh network for 8.
+``capture_1_1`` by the one that introduced 1.1, ``capture_1_2`` likewise; they are never written
+anew. The claims below can be read off the story: olga idles for 20 ticks in a town where nothing
+is earned; alice and bob, or fay and gus, are played by a fresh network for 8.
 """
 
 from __future__ import annotations
@@ -116,3 +116,39 @@ def test_a_newer_version_is_refused_by_its_name(tmp_path):
         CaptureError, match=r"schema_version is '7\.3', this Townlet reads '1\.0' and '1\.1'"
     ):
         load_capture(tmp_path)
+
+
+def test_a_bundled_capture_of_format_1_2():
+    capture = load_capture(DATA / "capture_1_2" / "full")
+    (sample,) = capture
+    (before,) = load_capture(DATA / "capture_1_1" / "full")
+    assert capture.manifest.samples[0].sample.startswith("rollout_sample_bundle_000.zip/")
+    assert (sample.meta.schema_version, sample.meta.mode) == ("1.2", "full")
+    assert (sample.meta.agent_id, sample.rows) == ("olga", 20)
+    assert sample.actions.tolist() == before.actions.tolist() == [0] * 20
+    assert sample.meta.metrics.terminations == 0
+    assert not sample.rewards.any()
+
+
+def test_a_packed_capture_of_format_1_2():
+    samples = list(load_capture(DATA / "capture_1_2" / "packed"))
+    assert [sample.meta.agent_id for sample in samples] == ["fay", "gus"]
+    for sample in samples:
+        assert (sample.meta.schema_version, sample.meta.mode) == ("1.2", "packed")
+        legal = sample.action_mask[np.arange(8), sample.actions]
+        assert legal.tolist() == [1] * 8
+        even = -np.log(sample.action_mask.sum(axis=1))
+        np.testing.assert_allclose(sample.old_log_probs, even, atol=0.1)
+        assert sample.ticks.tolist() == list(range(1, 9))
+        assert set(np.unique(sample.observations["map"])) == {0, 1}
+
+
+def test_an_action_log_of_format_1_2_is_lived_again_as_it_was_recorded(tmp_path):
+    source = open_source(DATA / "capture_1_2" / "actions", other_kernel=True)
+    found = verify(source)
+    assert found.mismatch is None
+    assert (found.episodes, found.ticks, found.rows) == (2, 40, 40)
+    materialised = materialise(source, Target(tmp_path)).sample(0)
+    (recorded,) = load_capture(DATA / "capture_1_2" / "full")
+    assert materialised.actions.tolist() == recorded.actions.tolist()
+    assert materialised.ticks.tolist() == list(range(1, 21))
