@@ -118,6 +118,14 @@ def test_a_page_that_asks_for_nonsense_gets_everything(tmp_path, query):
     assert part["columns"]["epoch"] == [1, 2]
 
 
+def test_an_empty_answer_keeps_its_place(tmp_path):
+    for name in ("one", "other"):
+        wrote(tmp_path / name, 1, 2)
+    board = Board([tmp_path / "one", tmp_path / "other"], [])
+    have = asked(board.records("")[1])
+    assert [part["count"] for part in board.records(f"have=&have={have}")] == [2, 0]
+
+
 def test_a_long_log_comes_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(board_module, "MOST", 3)
     wrote(tmp_path / "log", *range(1, 9))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -14,6 +12,8 @@ from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.errors import TrainingError
+from townlet_replay.view.packed import as_json
+from townlet_replay.view.shell import source_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SECTIONS = {
@@ -120,8 +120,7 @@ def _facts(findings: Findings) -> dict[str, Any]:
 def _data(findings: Findings) -> str:
     """Return the charts as JSON that cannot end its element."""
     figures = [figure_of(chart) for chart in all_charts(findings)]
-    text = json.dumps(figures, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return as_json(figures)
 
 
 def _inline(script: str) -> str:
@@ -135,8 +134,7 @@ def _policy(*scripts: str) -> str:
 
     Styles may be inline, as plotly writes its own; they can run nothing and fetch nothing.
     """
-    hashes = (hashlib.sha256(script.encode("utf-8")).digest() for script in scripts)
-    names = " ".join(f"'sha256-{base64.b64encode(found).decode('ascii')}'" for found in hashes)
+    names = " ".join(map(source_of, scripts))
     return (
         f"default-src 'none'; script-src {names}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"

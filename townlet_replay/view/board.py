@@ -109,7 +109,7 @@ class Board:
             query: ``have=TOKEN:RECORDS`` for each log, in their order; what is missing or is none
                 counts as nothing.
         """
-        have = list(map(_have, parse_qs(query).get("have", [])))
+        have = list(map(_have, parse_qs(query, keep_blank_values=True).get("have", [])))
         have += [_Have()] * (len(self._tails) - len(have))
         with self._lock:
             return [self._since(k, had) for k, had in enumerate(have[: len(self._tails)])]

@@ -72,8 +72,8 @@ def policy_of(programs: Sequence[str], styles: Sequence[str], *, asks: bool = Fa
     source = "'self'" if asks else "'none'"
     rules = [
         "default-src 'none'",
-        f"script-src {' '.join(map(_hash_of, programs))}",
-        f"style-src {' '.join(map(_hash_of, styles))}",
+        f"script-src {' '.join(map(source_of, programs))}",
+        f"style-src {' '.join(map(source_of, styles))}",
         "img-src data:",
         f"connect-src {source}",
         "base-uri 'none'",
@@ -89,6 +89,7 @@ def asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-def _hash_of(text: str) -> str:
+def source_of(text: str) -> str:
+    """Return how a content security policy names what stands inside an element."""
     digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest())
     return f"'sha256-{digest.decode('ascii')}'"
