@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from townlet_replay.errors import CaptureError
 from townlet_replay.frames import NAN
 from townlet_replay.notes import NO_NOTES, Action, Notes
-from townlet_replay.rows import NO_INFO, Row, Table, row_of
+from townlet_replay.rows import NO_INFO, NOTE_BYTES, ROW_BYTES, Row, Table, row_of
 from townlet_replay.sidecar import CaptureMetadata
 
 Returned = tuple[
@@ -129,6 +129,13 @@ class OpenEpisode:
         self._eyes = eyes
         self._step = 0  # steps recorded
         self._faults: dict[Any, str] = {}  # why what somebody sees now can belong to no sample
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept, about."""
+        lives = self.lives.values()
+        kept = sum((life.sight.row_bytes + ROW_BYTES) * life.most_rows for life in lives)
+        return kept + NOTE_BYTES * len(self.notes) * len(lives)
 
     def begin(
         self, agents: Sequence[Any], observations: dict[Any, Any], infos: dict[Any, Any]

@@ -21,7 +21,7 @@ from townlet_replay.frames import (
 from townlet_replay.metrics import sample_metrics
 from townlet_replay.notes import NO_NOTES, Notes
 from townlet_replay.record_settings import RecordSettings
-from townlet_replay.rows import ROW_BYTES, Table
+from townlet_replay.rows import Table
 from townlet_replay.sample import ReplaySample, with_metrics
 from townlet_replay.sidecar import CaptureMetadata, CaptureNames
 from townlet_replay.spaces import ActionFormat
@@ -51,8 +51,7 @@ class FinishedEpisode:
         self._formats = formats
         self._origin = origin
         self._made: list[ReplaySample | CaptureError] = []
-        lives = [episode.lives[agent] for agent in formats]
-        self.size = sum((life.sight.row_bytes + ROW_BYTES) * life.most_rows for life in lives)
+        self.size = episode.size
 
     def samples(self) -> Sequence[ReplaySample | CaptureError]:
         """Return a sample per life, in order; or why it can be none. They are made once."""

@@ -25,6 +25,7 @@ Row = tuple[
 
 NO_INFO: Mapping[str, Any] = {}
 ROW_BYTES = 256  # of a row and its numbers
+NOTE_BYTES = 512  # of what is known of an action, scores included
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 

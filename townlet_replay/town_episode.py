@@ -13,7 +13,7 @@ from townlet_env.sim.ids import REWARD_COMPONENTS
 from townlet_replay.episode import Life, OpenEpisode, Returned, SeenArrays
 from townlet_replay.metrics import TownEvent
 from townlet_replay.notes import Action
-from townlet_replay.rows import MAX_FLOAT32, Table, read_event
+from townlet_replay.rows import MAX_FLOAT32, NOTE_BYTES, ROW_BYTES, Table, read_event
 from townlet_replay.sight import first_room, twice
 from townlet_replay.spaces import MASK
 
@@ -140,10 +140,18 @@ class TownEpisode(OpenEpisode):
     def __init__(self, episode_id: int, seed: int | None, eyes: EyesOnTown) -> None:
         super().__init__(episode_id, seed, eyes)
         self._town = eyes.town
+        self._row_bytes = eyes.row_bytes
         self._chosen: list[Mapping[str, Action]] = []  # by tick
         self._steps: list[Step] = []
         self._details: list[Details | None] = []  # None: not told
         self._tables: _Tables | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept, about: of every slot, whoever acted."""
+        slots = self._town.batch.num_residents
+        row = self._row_bytes + ROW_BYTES
+        return slots * (row * (len(self._steps) + 1) + NOTE_BYTES * len(self.notes))
 
     def _rows_of(self, chosen: Mapping[Any, Action], returned: Returned) -> Mapping[Any, Any]:
         if not math.hypot(*returned[1].values()) <= MAX_FLOAT32:

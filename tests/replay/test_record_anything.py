@@ -145,7 +145,8 @@ def test_samples_are_those_of_the_plain_recorder(seed, kind, told, steps, all_ac
         if naive.rows and recorder.recording and rng.random() < 0.2:
             agent = rng.choice(sorted(naive.rows))
             naive.final_values[agent] = float(np.float32(rng.random()))
-            recorder.annotate_final(values={agent: naive.final_values[agent]})
+            with suppress(CaptureError):  # as above, if this was the last that was missing
+                recorder.annotate_final(values={agent: naive.final_values[agent]})
     with suppress(CaptureError):
         recorder.seal()
     found = {sample.meta.agent_id: sample for sample in recorder.memory.take()}

@@ -13,7 +13,7 @@ from townlet_env.wrappers import ScriptedScenario
 from townlet_replay.provenance import bare_town_of
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.rerun import MemoryRecorder
-from townlet_replay.sample import same_sample
+from townlet_replay.sample import arrays_of, same_sample
 
 VARIANTS = list(itertools.product(["hybrid", "full", "compact"], ["obs", "info", "none"]))
 
@@ -143,3 +143,20 @@ def test_events_belong_to_ticks_in_which_somebody_acted():
     found, idle = live(TownletParallelEnv(town, details=True))
     assert idle > 0
     assert_same(found, live(OneByOne(town, details=True))[0])
+
+
+@pytest.mark.parametrize("town", [TownletParallelEnv, OneByOne])
+def test_what_waits_is_counted_whoever_is_wanted(town):
+    """The arrays of an episode wait as a whole, also where one resident's samples are wanted."""
+
+    def sizes(**settings):
+        recorder, found = MemoryRecorder(town(config()), **settings), []
+        put = recorder._out.put
+        recorder._out.put = lambda job, size: (found.append(size), put(job, size))
+        play(recorder)
+        return found, recorder.memory.take()
+
+    found, everybody = sizes()
+    assert sizes(agents=("anna",))[0] == found
+    kept = sum(array.nbytes for sample in everybody for array in arrays_of(sample).values())
+    assert kept < sum(found) < 5 * kept
