@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -55,16 +56,15 @@ def zip_archive(members: Iterable[Member]) -> bytes:
 
     The bytes are those of Python's ``zipfile`` on Unix, with dates of 1980.
     """
-    parts: list[bytes | memoryview] = []
+    file = io.BytesIO()
     table: list[bytes] = []
-    at = 0
     for member in members:
-        name = member.name.encode("ascii")
+        at, name = file.tell(), member.name.encode("ascii")
         sizes = (member.crc, len(member.data), member.size, len(name), 0)
         facts = (_VERSION, 0, member.method, 0, _DATE, *sizes)
-        parts += (LOCAL.pack(b"PK\3\4", *facts), name, member.data)
+        file.write(LOCAL.pack(b"PK\3\4", *facts) + name)
+        file.write(member.data)
         table += (CENTRAL.pack(b"PK\1\2", _VERSION | _UNIX, *facts, 0, 0, 0, _RIGHTS, at), name)
-        at += LOCAL.size + len(name) + len(member.data)
-    count, length = len(table) // 2, sum(map(len, table))
-    end = END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)
-    return b"".join((*parts, *table, end))
+    count, at, entries = len(table) // 2, file.tell(), b"".join(table)
+    file.write(entries + END.pack(b"PK\5\6", 0, 0, count, count, len(entries), at, 0))
+    return file.getvalue()
