@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -56,15 +55,16 @@ def zip_archive(members: Iterable[Member]) -> bytes:
 
     The bytes are those of Python's ``zipfile`` on Unix, with dates of 1980.
     """
-    file = io.BytesIO()
+    parts: list[bytes | memoryview] = []
     table: list[bytes] = []
+    at = 0
     for member in members:
-        at, name = file.tell(), member.name.encode("ascii")
+        name = member.name.encode("ascii")
         sizes = (member.crc, len(member.data), member.size, len(name), 0)
         facts = (_VERSION, 0, member.method, 0, _DATE, *sizes)
-        file.write(LOCAL.pack(b"PK\3\4", *facts) + name)
-        file.write(member.data)
+        parts += (LOCAL.pack(b"PK\3\4", *facts), name, member.data)
         table += (CENTRAL.pack(b"PK\1\2", _VERSION | _UNIX, *facts, 0, 0, 0, _RIGHTS, at), name)
-    count, at, entries = len(table) // 2, file.tell(), b"".join(table)
-    file.write(entries + END.pack(b"PK\5\6", 0, 0, count, count, len(entries), at, 0))
-    return file.getvalue()
+        at += LOCAL.size + len(name) + len(member.data)
+    count, length = len(table) // 2, sum(map(len, table))
+    end = END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)
+    return b"".join((*parts, *table, end))

@@ -59,6 +59,11 @@ class BatchActionRecorder(RecordBatch):
                 "a batch is recorded with autoreset mode NEXT_STEP, found "
                 f"{towns.autoreset_mode.name}; build the towns with that one"
             )
+        if type(towns) is not TownletVectorEnv:
+            raise CaptureError(
+                "an action log of a batch needs TownletVectorEnv itself; found "
+                f"{type(towns).__name__}, which may change what is seen or done"
+            )
         self.settings = read_settings(settings)
         self.towns = towns
         self.critic = critic

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_replay.archive import Member, member_of, zip_archive
+from townlet_replay.archive import member_of, zip_archive
 from townlet_replay.deflate import deflate_parts
 from townlet_replay.deflate.tables import WINDOW
 from townlet_replay.errors import CaptureError
@@ -32,7 +32,6 @@ MAX_ITEM_BYTES = 8
 MEMBER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 _USUAL_HEADERS = 512  # kept in memory
-_AT_ONCE = 8 * 2**20  # bytes of arrays that are copied and packed together
 
 
 def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
@@ -54,35 +53,21 @@ def encode_npz(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> bytes:
         )
     if len(arrays) > MAX_MEMBERS:
         raise CaptureError(f"{len(arrays)} arrays in one file; at most {MAX_MEMBERS} are written")
+    plain: dict[str, NDArray[Any]] = {}
     for name, array in arrays.items():
         _check_writable(name, array)
-    data = zip_archive(member for group in _groups(arrays) for member in _members(group, compress))
-    if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
-        return encode_npz(arrays, compress=False)
-    return data
-
-
-def _groups(arrays: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield arrays that are packed together, C-contiguous: a few MiB of them, or a larger one."""
-    group: dict[str, NDArray[Any]] = {}
-    for name, array in arrays.items():
-        if group and sum(other.nbytes for other in group.values()) + array.nbytes > _AT_ONCE:
-            yield group
-            group = {}
-        group[f"{name}.npy"] = np.asarray(array, order="C")
-    yield group
-
-
-def _members(group: Mapping[str, NDArray[Any]], compress: bool) -> Iterator[Member]:
-    """Yield arrays as files of an archive."""
-    files = [(npy_header(array), array.data) for array in group.values()]
+        plain[f"{name}.npy"] = np.asarray(array, order="C")
+    files = [(npy_header(array), array.data) for array in plain.values()]
     whole = b"".join(part for file in files for part in file)
     starts = [0, *accumulate(len(header) + body.nbytes for header, body in files)]
     contents = [memoryview(whole)[begin:end] for begin, end in pairwise(starts)]
     packed: Sequence[memoryview | None] = [None] * len(files)
     if compress:
-        packed = deflate_parts(whole, starts, [_steps(array) for array in group.values()])
-    yield from map(member_of, group, contents, packed)
+        packed = deflate_parts(whole, starts, [_steps(array) for array in plain.values()])
+    data = zip_archive(map(member_of, plain, contents, packed))
+    if compress and looks_like_bomb(total + MAX_HEADER_BYTES * len(arrays), len(data)):
+        return encode_npz(arrays, compress=False)
+    return data
 
 
 def npy_header(array: NDArray[Any]) -> bytes:

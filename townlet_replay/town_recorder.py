@@ -20,7 +20,7 @@ from townlet_replay.action_writer import LogWriter
 from townlet_replay.background import BackgroundWriter, DirectWriter
 from townlet_replay.determinism import check_repeatable
 from townlet_replay.errors import CaptureError
-from townlet_replay.provenance import decider_of, metadata_of, names_of, played_seed, town_of
+from townlet_replay.provenance import bare_town_of, decider_of, metadata_of, names_of, played_seed
 from townlet_replay.record_settings import read_settings
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.sample import MAX_DISCRETE_LOG_PROB
@@ -274,11 +274,11 @@ class TownActionRecorder(RecordReplay):
 
 def _bare_town(env: Any) -> TownletParallelEnv:
     """Return the town that ``env`` is, or that a ``ScriptedScenario`` is around."""
-    from townlet_env.wrappers import ScriptedScenario
+    town = bare_town_of(env)
+    if town is None:
+        from townlet_env.wrappers import ScriptedScenario
 
-    town = town_of(env)
-    inner = env.env if isinstance(env, ScriptedScenario) else env
-    if town is None or inner is not town:
+        inner = env.env if type(env) is ScriptedScenario else env
         raise CaptureError(
             "an action log of a town needs the town itself, or ScriptedScenario around it; found "
             f"{type(inner).__name__}, which may change what is seen or done"

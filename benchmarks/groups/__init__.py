@@ -5,6 +5,7 @@ GROUPS = {
     "views": "every view against those of others",
     "scripted": "scripted residents, at once and one by one",
     "recording": "what recording costs",
+    "logs": "action logs of a batch, and living again beside reading",
     "loading": "reading rows in several formats",
     "encoding": "arrays deflated, and the files made of them",
     "packing": "arrays packed and unpacked in memory",

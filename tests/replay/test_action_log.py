@@ -10,7 +10,7 @@ from town_captures import digests, tiny_network
 
 from townlet_env.config.load import load_scenario
 from townlet_env.errors import ConfigError
-from townlet_env.sim.batch import WorldBatch
+from townlet_env.sim.tick import step_worlds
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_env.views.vector import TownletVectorEnv
 from townlet_env.wrappers import ScriptedScenario
@@ -140,17 +140,15 @@ def test_other_code_is_refused_and_then_the_chain_decides(recorded, tmp_path):
         assert verify(open_source(folder, other_kernel=True)).mismatch is None
 
 
-class Drifting(WorldBatch):
-    """A town in which something else happens from some tick on."""
-
-    def step(self, actions):
-        if self.worlds["tick"][0] == 40:
-            self.worlds["needs"][0, 1, 0] -= 0.01
-        return super().step(actions)
+def drifting(worlds, *rest):
+    """A tick of a town in which something else happens from some tick on."""
+    if worlds["tick"][0] == 40:
+        worlds["needs"][0, 1, 0] -= 0.01
+    step_worlds(worlds, *rest)
 
 
 def test_the_first_tick_agent_and_field_that_differ_are_named(recorded, monkeypatch):
-    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Drifting)
+    monkeypatch.setattr("townlet_replay.reliving.stage.step_worlds", drifting)
     found = verify(open_source(recorded / "actions")).mismatch
     assert (found.episode, found.tick, found.agent, found.field) == (0, 41, None, "state")
     found = verify(open_source(recorded / "full")).mismatch
@@ -161,34 +159,28 @@ def test_the_first_tick_agent_and_field_that_differ_are_named(recorded, monkeypa
         materialise(open_source(recorded / "actions"), Target(recorded / "drifted"))
 
 
-class Colourful(WorldBatch):
-    """The same town, seen otherwise."""
-
-    def step(self, actions):
-        returned = super().step(actions)
-        if self.worlds["tick"][0] == 2 * SEEN_EVERY:
-            self.views.features[0, 2, 7] += 0.5
-        return returned
+def colourful(worlds, *rest):
+    """A tick of the same town, seen otherwise."""
+    step_worlds(worlds, *rest)
+    if worlds["tick"][0] == 2 * SEEN_EVERY:
+        rest[-1].features[0, 2, 7] += 0.5
 
 
-class Generous(WorldBatch):
-    """The same town, paid otherwise."""
-
-    def step(self, actions):
-        returned = super().step(actions)
-        self.outcomes["reward"][0, 1] += np.float32(self.worlds["tick"][0] == 9)
-        return returned
+def generous(worlds, outcomes, *rest):
+    """A tick of the same town, paid otherwise."""
+    step_worlds(worlds, outcomes, *rest)
+    outcomes["reward"][0, 1] += np.float32(worlds["tick"][0] == 9)
 
 
 def test_what_is_only_seen_or_earned_otherwise_is_named_too(recorded, monkeypatch, tmp_path):
-    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Colourful)
+    monkeypatch.setattr("townlet_replay.reliving.stage.step_worlds", colourful)
     found = verify(open_source(recorded / "actions")).mismatch
     assert (found.tick, found.agent, found.field) == (None, None, "observations")
     found = verify(open_source(recorded / "full")).mismatch
     assert (found.tick, found.agent, found.field) == (2 * SEEN_EVERY + 1, "cleo", "features")
     with pytest.raises(CaptureError, match="observations was recorded as one hash, and comes"):
         materialise(open_source(recorded / "actions"), Target(tmp_path))
-    monkeypatch.setattr("townlet_replay.reliving.stage.WorldBatch", Generous)
+    monkeypatch.setattr("townlet_replay.reliving.stage.step_worlds", generous)
     found = verify(open_source(recorded / "actions")).mismatch
     assert (found.tick, found.agent, found.field) == (None, "ben", "sum of rewards")
     found = verify(open_source(recorded / "full")).mismatch

@@ -4,7 +4,8 @@ import pytest
 from capture_toys import Village
 from logged_towns import town
 
-from townlet_env.wrappers import OptionActions
+from townlet_env.views.parallel import TownletParallelEnv
+from townlet_env.wrappers import OptionActions, ScriptedScenario
 from townlet_replay import RecordReplay, load_capture
 from townlet_replay.deriving import Target, materialise, reobserve
 from townlet_replay.errors import CaptureError
@@ -29,6 +30,10 @@ class Dreaming(Counted):
         observations, rewards, *rest = super().step(actions)
         Dreaming.dreams += 1
         return observations, {a: r + Dreaming.dreams for a, r in rewards.items()}, *rest
+
+
+class Painted(TownletParallelEnv):
+    """A town of one's own, which shows something else."""
 
 
 def play_village(env, out, **settings):
@@ -94,4 +99,8 @@ def test_environments_that_cannot_be_lived_again_are_refused(tmp_path):
         RecordReplay(Dreaming(), tmp_path, mode="actions")
     with pytest.raises(CaptureError, match="needs the town itself, or ScriptedScenario around it"):
         RecordReplay(OptionActions(town()), tmp_path, mode="actions")
+    own = Painted(town().config)
+    for env in (own, ScriptedScenario(own)):
+        with pytest.raises(CaptureError, match="found Painted, which may change what is seen"):
+            RecordReplay(env, tmp_path, mode="actions")
     assert not list(tmp_path.iterdir())

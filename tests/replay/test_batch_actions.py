@@ -20,6 +20,10 @@ from townlet_replay.verifying import verify
 TICKS = 40
 
 
+class Painted(TownletVectorEnv):
+    """Towns of one's own, which show something else."""
+
+
 def towns_of(changes=MORTAL, worlds=5, ticks=TICKS, **options):
     config = load_scenario(SCENARIO, {**changes, "ticks": ticks})
     return TownletVectorEnv(config, num_worlds=worlds, **options)
@@ -156,6 +160,8 @@ def test_many_episodes_are_few_files(tmp_path):
 def test_what_cannot_be_recorded_is_refused(tmp_path):
     with pytest.raises(CaptureError, match="autoreset mode NEXT_STEP, found SAME_STEP"):
         RecordBatch(towns_of(autoreset_mode="SAME_STEP"), tmp_path, mode="actions")
+    with pytest.raises(CaptureError, match="needs TownletVectorEnv itself; found Painted"):
+        RecordBatch(Painted(SCENARIO, num_worlds=1), tmp_path, mode="actions")
     with RecordBatch(towns_of(), tmp_path, mode="actions") as recorder:
         with pytest.raises(CaptureError, match=r"call reset\(\) before step"):
             recorder.step(np.zeros(15, np.int64))

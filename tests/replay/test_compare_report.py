@@ -18,7 +18,6 @@ from townlet_replay.compare.page import html_of
 from townlet_replay.compare.pictures import picture_of
 from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.compare.report import stages_table, summary_table, write_report
-from townlet_replay.compare.statistics import Estimate
 from townlet_replay.compare.text import markdown
 from townlet_replay.errors import TrainingError
 
@@ -115,13 +114,6 @@ def test_parity_is_said_as_far_as_it_holds(findings):
     badges = wording.badges(Findings(why))
     assert [held for held, _ in badges] == [True, False, False]
     assert badges[2][1] == "MaskablePPO: not checked: a minibatch of one row"
-
-
-def test_seeds_that_agree_are_no_narrow_interval():
-    assert wording.interval(Estimate(0.5, 0.5, 0.5)) == "0.500 (all alike)"
-    assert wording.interval(Estimate(0.5, 0.25, 0.75), 2) == "0.50 (0.25 to 0.75)"
-    assert wording.interval(Estimate(0.5, None, None), 1) == "0.5"
-    assert wording.interval(None) == "-"
 
 
 def test_few_seeds_are_said_to_be_few():

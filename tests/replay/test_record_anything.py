@@ -48,7 +48,7 @@ class Fate(ParallelEnv):
             array[...] = any_bits(rng, array.dtype, array.shape)
         self._masks[agent][:] = rng.integers(0, 2, ACTIONS)
         if "odd" in self.told and rng.random() < 0.03:  # unlike what was seen before
-            arrays = {**arrays, "x": np.zeros(2)}
+            arrays = {**arrays, "x": arrays["x"].astype(np.float64)}
         seen = arrays["x"] if self.kind.startswith("array") else dict(arrays)
         if self.kind == "dict, mask inside":
             seen["action_mask"] = self._masks[agent]

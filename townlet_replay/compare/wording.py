@@ -32,13 +32,11 @@ def count(value: float | None) -> str:
 
 
 def interval(found: Estimate | None, digits: int = 3) -> str:
-    """Return a figure with its 95% interval; seeds that agree have none worth the name."""
+    """Return a figure with its 95% interval."""
     if found is None:
         return NONE
     if found.low is None or found.high is None:
         return number(found.value, digits)
-    if found.low == found.high:
-        return f"{found.value:.{digits}f} (all alike)"
     return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_env.config.compile import compile_plan
-from townlet_env.sim.batch import Step, WorldBatch
+from townlet_env.sim.batch import WorldBatch
 from townlet_env.sim.hashing import LINK_WORDS, fold, mask_of, words_of
 from townlet_env.sim.ids import COMPONENT_COUNT, NONE
 from townlet_env.sim.plan import newcomer_name, resident_name
+from townlet_env.sim.rules import RULES
+from townlet_env.sim.tick import step_worlds
 from townlet_replay.errors import CaptureError
 from townlet_replay.hash_chain import CHECK_BYTES
-from townlet_replay.reliving.kernels import keep_events, keep_look, keep_rows
+from townlet_replay.reliving.kernels import keep_look, keep_tick
 from townlet_replay.town_chains import TownChains
 from townlet_replay.town_setup import TownSetup
 
@@ -145,11 +147,15 @@ class _Performance:
         self._chains = TownChains(witness, witness.views.map.shape[2])
         self._checks = np.zeros((length + 1, worlds, CHECK_BYTES), np.uint8)
         self._outcomes = batch.outcomes.view(np.ndarray)
-        self._rewards = np.empty((worlds, slots, length), np.float32)
-        self._flags = np.empty((worlds, slots, length), np.uint8)
+        self._arrivals = self._outcomes["arrived"][:, :slots]
         parts = 0 if looks is None else length
-        self._parts = np.empty((worlds, slots, parts, COMPONENT_COUNT), np.float32)
-        self._looks = looks
+        self._rows = (
+            np.empty((worlds, slots, length), np.float32),
+            np.empty((worlds, slots, length), np.uint8),
+            np.empty((worlds, slots, parts, COMPONENT_COUNT), np.float32),
+        )
+        self._looks = _Looks(batch, 0) if looks is None else looks
+        self._keeps_looks = looks is not None
         self._places = np.zeros((0, 5), np.int64)
         self._values = np.zeros(0, np.float32)
         self._events = 0
@@ -184,36 +190,39 @@ class _Performance:
                 town.reset(seeds)
         chains.begin()
         self._checks[0] = chains.checks
-        if self._looks is not None:
-            self._looks.keep(0)
+        looks = self._looks
+        if self._keeps_looks:
+            keep_look(looks.seen, looks.kept, 0)
+        moves = [_mover(town) for town in (batch, twin) if town is not None]
         shortest = int(self._lengths.min())
-        for tick in range(len(self._orders)):
-            step = batch.step(self._orders[tick])
+        for tick, orders in enumerate(self._orders):
+            for move in moves:
+                move(orders)
             if twin is not None:
-                twin.step(self._orders[tick])
                 self._compare(tick)
             going = None if tick < shortest else np.flatnonzero(self._lengths > tick)
             chains.add(going, tick + 1)
             self._checks[tick + 1] = chains.checks
-            keep_rows(self._outcomes, tick, self._rewards, self._flags, self._parts)
-            if self._looks is not None:
-                self._looks.keep(tick + 1)
-                self._keep_events(tick)
-            if self._waiting and step.arrived.any():
-                self._welcome(tick + 1, step)
+            events = self._room_for_events()
+            self._events = keep_tick(
+                self._outcomes, tick, self._events, self._rows, looks.seen, looks.kept, events
+            )
+            if self._waiting and self._arrivals.any():
+                self._welcome(tick + 1)
         return self._play()
 
-    def _keep_events(self, tick: int) -> None:
-        most = self._outcomes["event_value"].size
+    def _room_for_events(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the events, with room for those of one more tick."""
+        most = self._outcomes["event_value"].size if self._keeps_looks else 0
         if len(self._values) - self._events < most:
             room = len(self._values) + max(most, len(self._values))
             self._places = np.resize(self._places, (room, 5))
             self._values = np.resize(self._values, room)
-        self._events = keep_events(self._outcomes, tick, self._events, self._places, self._values)
+        return self._places, self._values
 
-    def _welcome(self, tick: int, step: Step) -> None:
+    def _welcome(self, tick: int) -> None:
         names = self._batch.plan.names
-        for w, slot in np.argwhere(step.arrived).tolist():
+        for w, slot in np.argwhere(self._arrivals).tolist():
             place = (w, resident_name(names, self._batch.worlds[w], slot))
             acting = self._waiting.pop(place, None)
             if acting is not None:
@@ -242,10 +251,10 @@ class _Performance:
             seen=octets[1],
             slots=self._slots,
             arrived=self._arrived,
-            rewards=self._rewards,
-            flags=self._flags,
-            looks={} if self._looks is None else self._looks.by_key(),
-            components=self._parts,
+            rewards=self._rows[0],
+            flags=self._rows[1],
+            looks=self._looks.by_key() if self._keeps_looks else {},
+            components=self._rows[2],
             events=Events(self._places[: self._events], self._values[: self._events]),
         )
 
@@ -255,30 +264,45 @@ class _Looks:
 
     Attributes:
         rows: how many there are.
+        seen: (W, N, ...) what is seen now: cells of the map, features, masks.
+        kept: (W, N, rows, ...) the same, row by row.
     """
 
     def __init__(self, batch: WorldBatch, rows: int) -> None:
         self.rows = rows
         views = batch.views
         worlds, slots, channels = views.map.shape[:3]
-        self._flat = (views.map.reshape(worlds, slots, -1), views.features, views.action_mask)
+        self.seen = (views.map.reshape(worlds, slots, -1), views.features, views.action_mask)
         self._shape = (worlds, slots, rows, channels, *views.map.shape[3:])
         maps, features, masks = (
-            np.empty((worlds, slots, rows, part.shape[2]), part.dtype) for part in self._flat
+            np.empty((worlds, slots, rows, part.shape[2]), part.dtype) for part in self.seen
         )
-        self._rows = (maps, features, masks)
-
-    def keep(self, row: int) -> None:
-        """Keep what is seen now."""
-        keep_look(*self._flat, self._rows, row)
+        self.kept = (maps, features, masks)
 
     def by_key(self) -> dict[str, NDArray[Any]]:
         """Return (W, N, rows, ...) by key; no map where none is drawn."""
-        maps, features, masks = self._rows
+        maps, features, masks = self.kept
         found: dict[str, NDArray[Any]] = {"features": features, "action_mask": masks}
         if maps.size:
             found["map"] = maps.reshape(self._shape)
         return found
+
+
+def _mover(batch: WorldBatch) -> Callable[[NDArray[np.int32]], None]:
+    """Return what lives a tick of a batch with orders (W, N).
+
+    ``WorldBatch.step`` also checks orders and copies what came out, for every tick.
+    """
+    worlds, outcomes = batch.worlds.view(np.ndarray), batch.outcomes.view(np.ndarray)
+    plan, grids, views = batch.plan, batch.grids, batch.views
+    rules = plan.rules.view(RULES, np.ndarray)
+    taken = np.empty((batch.num_worlds, batch.num_residents), np.int32)
+
+    def move(orders: NDArray[np.int32]) -> None:
+        taken[:] = orders  # what is illegal becomes wait in place
+        step_worlds(worlds, outcomes, rules, taken, grids, plan.ways, views)
+
+    return move
 
 
 def _without_rewards(batch: WorldBatch) -> NDArray[np.uint64]:
