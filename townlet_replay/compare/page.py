@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from townlet_replay.compare import wording
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
+from townlet_replay.compare.panels import Group
 from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.errors import TrainingError
 from townlet_replay.view.packed import as_json
@@ -29,17 +30,7 @@ _SECTIONS = {
     "residents": "Residents",
     "everything": "Every seed",
 }
-_GROUPS = (
-    "scores",
-    "curves",
-    "profile",
-    "kpis",
-    "thresholds",
-    "capture",
-    "health",
-    "agreement",
-    "confusion",
-)
+_GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 def html_of(findings: Findings) -> str:
@@ -86,7 +77,7 @@ def html_of(findings: Findings) -> str:
 def _facts(findings: Findings) -> dict[str, Any]:
     """Return everything the template shows but the scripts."""
     comparison = findings.comparison
-    groups: dict[str, list[dict[str, Any]]] = {name: [] for name in _GROUPS}
+    groups: dict[Group, list[dict[str, Any]]] = {name: [] for name in _GROUPS}
     for number, chart in enumerate(all_charts(findings)):
         about = {"number": number, "title": chart.title, "wide": chart.wide}
         groups[chart.group].append(about)
