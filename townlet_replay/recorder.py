@@ -252,6 +252,20 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             finished = FinishedEpisode(episode, formats, origin)
             self._out.put(finished.samples, finished.size)
 
+    def set_state(self, state: Any) -> None:
+        """Put the environment into a state, where no episode is open: before ``reset``, say.
+
+        Raises:
+            CaptureError: an episode is being recorded, whose rows would not follow from each other.
+        """
+        if self._episode is not None:
+            raise CaptureError(
+                "an episode is being recorded, and a state in its middle would part its rows from "
+                "what they follow from; seal() it first, or set states of an environment that is "
+                "not recorded"
+            )
+        self.env.set_state(state)
+
     def flush(self) -> None:
         """Wait until every finished episode is on disk.
 

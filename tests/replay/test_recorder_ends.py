@@ -201,3 +201,17 @@ def test_closing_closes_the_environment_whatever_the_disk_says(tmp_path, monkeyp
     with pytest.raises(DiskError, match="disk full"):
         env.close()
     assert town.closed
+
+
+def test_a_state_is_not_put_into_the_middle_of_an_episode(tmp_path):
+    env = RecordReplay(TownletParallelEnv("queue_conflict", max_ticks=6), tmp_path)
+    env.reset(seed=1)
+    before, digest = env.get_state(), env.state_digest()
+    env.step(dict.fromkeys(env.agents, 0))
+    with pytest.raises(CaptureError, match="an episode is being recorded, and a state"):
+        env.set_state(before)
+    env.seal()
+    env.set_state(before)
+    assert env.state_digest() == digest
+    env.close()
+    assert [sample.rows for sample in load_capture(tmp_path)] == [1, 1, 1]
