@@ -204,7 +204,7 @@ def test_closing_closes_the_environment_whatever_the_disk_says(tmp_path, monkeyp
 
 
 def test_a_state_is_not_put_into_the_middle_of_an_episode(tmp_path):
-    env = RecordReplay(TownletParallelEnv("queue_conflict", max_ticks=6), tmp_path)
+    env = RecordReplay(TownletParallelEnv(load_scenario("queue_conflict")), tmp_path)
     env.reset(seed=1)
     before, digest = env.get_state(), env.state_digest()
     env.step(dict.fromkeys(env.agents, 0))
