@@ -106,6 +106,23 @@ def test_a_town_whose_residents_follow_scripts(tmp_path):
     assert digests(tmp_path / "again") == digests(tmp_path / "full")
 
 
+def test_a_final_value_is_forgotten_by_the_next_step(tmp_path):
+    for mode in ("full", "actions"):
+        with RecordReplay(town(), tmp_path / mode, mode=mode) as recorder:
+            recorder.reset(seed=3)
+            for tick in range(9):
+                recorder.annotate(values=dict.fromkeys(recorder.agents, 0.25))
+                recorder.step(dict.fromkeys(recorder.agents, tick % 3))
+                if tick in (4, 8):
+                    agents = recorder.agents if tick == 4 else ["anna"]
+                    recorder.annotate_final(values=dict.fromkeys(agents, 0.5))
+    materialise(open_source(tmp_path / "actions"), Target(tmp_path / "again"))
+    assert digests(tmp_path / "again") == digests(tmp_path / "full")
+    last = {s.meta.agent_id: s.value_preds[-1] for s in load_capture(tmp_path / "full")}
+    assert last["anna"] == 0.5
+    assert np.isnan([last["ben"], last["cleo"]]).all()
+
+
 def test_every_episode_of_a_capture_has_a_seed_of_its_own(tmp_path):
     wild_play(town(details=True), tmp_path)
     seeds = {s.meta.episode_id: s.meta.capture_metadata.seed for s in load_capture(tmp_path)}

@@ -29,8 +29,13 @@ def towns_of(changes=MORTAL, worlds=5, ticks=TICKS, **options):
     return TownletVectorEnv(config, num_worlds=worlds, **options)
 
 
-def play(towns, out, steps=100, *, notes=True, critic=True, reset_at=None, **settings):
-    """Legal and illegal orders over the ends of episodes; the same whatever is recorded."""
+def play(
+    towns, out, steps=100, *, notes=True, critic=True, reset_at=None, valued=10**6, **settings
+):
+    """Legal and illegal orders over the ends of episodes; the same whatever is recorded.
+
+    After ``valued`` steps nobody tells values any more.
+    """
     rng = np.random.default_rng(3)
     values = PolicyRuntime(tiny_network(SCENARIO), seed=1).values_batch if critic else None
     with RecordBatch(towns, out, critic=values, tags=("batch",), **settings) as recorder:
@@ -42,7 +47,10 @@ def play(towns, out, steps=100, *, notes=True, critic=True, reset_at=None, **set
             if notes:
                 logits = rng.normal(size=(towns.num_envs, 31))
                 recorder.annotate(
-                    log_probs=-drawn[0], values=drawn[1], logits=logits, policy_version=step // 7
+                    log_probs=-drawn[0],
+                    values=drawn[1] if step < valued else np.full_like(drawn[1], np.nan),
+                    logits=logits,
+                    policy_version=step // 7,
                 )
             recorder.step(rng.integers(0, 31, towns.num_envs))
 
@@ -77,6 +85,16 @@ def test_it_derives_what_mode_full_records(tmp_path, details, notes):
     assert any(sample.terminations.any() for sample in lives.values())
     assert any(agent.startswith("newcomer") for _, agent in lives)
     assert len({sample.rows for sample in lives.values()}) > 5
+
+
+def test_the_value_after_a_death_is_nobody_elses(tmp_path):
+    """Who follows in the slot is not valued, and ends with the episode."""
+    for mode in ("full", "actions"):
+        play(towns_of(worlds=12), tmp_path / mode, TICKS, valued=28, mode=mode)
+    lives = check_same(
+        derive(open_source(tmp_path / "actions"), metrics=True), load_capture(tmp_path / "full")
+    )
+    assert any(np.isnan(sample.value_preds).all() for sample in lives.values())
 
 
 def test_one_world_is_what_the_pettingzoo_view_records(tmp_path):
