@@ -204,7 +204,7 @@ def test_p3_and_p6_the_first_minibatch(scenario, policy, towns):
     model = twin_of(copy.deepcopy(network), rollout, config)
     fill_rollout_buffer(model.rollout_buffer, rollout, gamma=config.gamma)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(rollout.actions)))
-    stepper, _ = prepare_update(network, make_optimizer(network, config), rollout, config)
+    stepper = prepare_update(network, make_optimizer(network, config), rollout, config)[0]
     figures = stepper.judge(order)
     assert figures.ratio_mean == pytest.approx(1.0, abs=2e-7)
     assert figures.ratio_max == pytest.approx(1.0, abs=4e-6)

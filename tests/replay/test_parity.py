@@ -42,7 +42,7 @@ def trained(path, mistake=None, monkeypatch=None):
     optimizer = ppo.make_optimizer(network, config)
     trace = Trace(path)
     for rollout, seed in zip(data, seeds, strict=True):
-        stepper, estimates = prepare_update(network, optimizer, rollout, config)
+        stepper, estimates, _ = prepare_update(network, optimizer, rollout, config)
         watched = trace.watch(stepper, (rollout, estimates), network, optimizer)
         pass_over(len(rollout.actions), watched, config, np.random.default_rng(seed))
     trace.close()
@@ -219,7 +219,8 @@ def seeds_are_shuffled(patch, data, config, seeds):
 def one_permutation_serves_all_passes(patch, data, config, seeds):
     orders = {}
 
-    def once(rows, size, rng):
+    def once(rows, size, rng, segments):
+        assert segments is None
         order = orders.setdefault(rng, torch.from_numpy(rng.permutation(rows)))
         return iter(order.split(size))
 
@@ -229,8 +230,9 @@ def one_permutation_serves_all_passes(patch, data, config, seeds):
 
 @planted(1, MINIBATCHES, "rows.count")
 def the_last_minibatch_is_dropped(patch, data, config, seeds):
-    def whole_ones(rows, size, rng):
-        return (part for part in minibatches(rows, size, rng) if len(part) == size)
+    def whole_ones(rows, size, rng, segments):
+        parts = minibatches(rows, size, rng, segments)
+        return (part for part in parts if len(part) == size)
 
     patch.setattr(ppo, "minibatches", whole_ones)
     return data, config, seeds
