@@ -9,7 +9,7 @@ KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-main test-bounds test-python check bench learn soak site format clean
+.PHONY: demo test test-main test-bounds test-python check bench learn soak site wheel format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo
@@ -49,12 +49,21 @@ soak: $(VENV)/.dev
 site: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+# A wheel from a source distribution, in an empty environment, away from the checkout's own modules.
+wheel: $(VENV)/.dev
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m build --no-isolation
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt \
+		"$$(ls dist/townlet-*.whl)[all]"
+	cd .venv-wheel && bin/townlet doctor && bin/townlet demo --quick --output demo
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-* dist runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -36,6 +36,9 @@ def compare(
 
     Example: townlet compare employment_punctuality --seeds 3 --output runs/compare
     """
+    from townlet_replay.extras import require
+
+    require("train", "report")
     import torch
 
     from townlet_replay.cli.console import bar, stdout

@@ -18,6 +18,9 @@ def demo(
 
     Example: townlet demo --output runs/demo
     """
+    from townlet_replay.extras import require
+
+    require("train", "report")
     import torch
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""``townlet doctor``: versions and a self-test."""
+"""``townlet doctor``: versions, extras and a self-test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def doctor(
         bool, typer.Option("--warm", help="Compile everything now, so that no later start waits.")
     ] = False,
 ) -> None:
-    """Print versions, and play a short episode twice to see that the same seed gives the same bits.
+    """Print versions and extras, and play an episode twice: the same seed gives the same bits.
 
     Example: townlet doctor
     """
@@ -24,6 +24,7 @@ def doctor(
     from townlet_env import townlet_v0
     from townlet_env.errors import TownletError
     from townlet_env.jit import CACHE_DIR, kernel_digest
+    from townlet_replay.extras import missing_of_extras
 
     names = ("townlet", "numpy", "numba", "gymnasium", "pettingzoo", "torch", "stable-baselines3")
     versions = {"python": platform.python_version()}
@@ -41,9 +42,10 @@ def doctor(
         while env.agents:
             env.step(dict.fromkeys(env.agents, 0))
         digests.append(env.state_digest())
-    same = digests[0] == digests[1]
+    same, missing = digests[0] == digests[1], missing_of_extras()
     facts = {
         "versions": versions,
+        "extras": {extra: {"missing": gone} for extra, gone in missing.items()},
         "kernels": kernel_digest(),
         "cache": None if CACHE_DIR is None else str(CACHE_DIR),
         "same_seed_same_bits": same,
@@ -53,10 +55,18 @@ def doctor(
     else:
         for name, found in versions.items():
             typer.echo(f"{name:20} {found}")
+        for extra, gone in missing.items():
+            typer.echo(f"{f'extra {extra}':20} {_state(extra, gone)}")
         typer.echo(f"{'kernels':20} {kernel_digest()}, compiled to {CACHE_DIR or 'memory only'}")
         typer.echo(f"{'same seed, same bits':20} {'yes' if same else 'NO'}")
     if not same:
         raise TownletError("two episodes with the same seed ended in different states; report this")
+
+
+def _state(extra: str, missing: list[str]) -> str:
+    from townlet_replay.extras import install
+
+    return f"missing {', '.join(missing)}: {install(extra)}" if missing else "installed"
 
 
 def warm_up() -> None:
