@@ -118,7 +118,7 @@ TARGETS = (
     Target("10", "native PPO, float32, end to end", "SB3 PPO on Python through SuperSuit", 10, 5,
            "x", ratio_of("learners", learners.F32, learners.USUAL)),
     Target("11", "recording through the PettingZoo view adds", "nothing recorded", 4, 8,
-           "us per agent step", figure_of("recording", "recording adds (full)"), low=True),
+           "us per agent step", figure_of("recording", recording.ADDED), low=True),
     Target("12", "batched recording, actions", "the same without it", 0.95, 0.95, "x",
            ratio_of("logs", logs.RECORDED, logs.PLAIN)),
     Target("12", "batched recording, packed", "-", 300_000, 300_000, "agent steps per second",

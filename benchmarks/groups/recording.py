@@ -19,17 +19,18 @@ from townlet_env.config.load import load_scenario
 from townlet_env.views.vector import TownletVectorEnv
 from townlet_replay.batch_recorder import RecordBatch
 from townlet_replay.bench.measure import Arm, Clock, Play, Rate, timed
-from townlet_replay.bench.plays import SEED, legal, script
+from townlet_replay.bench.plays import SEED, script
 from townlet_replay.recorder import RecordReplay
 from townlet_replay.sidecar import Mode, RecordMode
 
 TOWN = "town_day"
 TICKS = 400
-WORLDS = 16  # of the vector view
+WORLDS, PLAYS, DAY = 64, 16, 1440  # of the vector view: towns, scripts that differ, ticks
 MODES: tuple[RecordMode, ...] = get_args(RecordMode)
 BATCH_MODES: tuple[Mode, ...] = get_args(Mode)
 EPISODES = 4  # in a row, where a thread writes
 THREAD = "full, writer thread"
+ADDED = f"recording adds ({THREAD})"
 PLAIN = "PettingZoo view, not recorded"
 BATCH = "vector view, not recorded"
 
@@ -106,23 +107,20 @@ def caller_cost(folder: Path, rounds: int) -> float:
 
 
 def arrays(record: Callable[[TownletVectorEnv], RecordBatch] | None) -> Play:
-    """Episodes through the vector view, recorded to the last file; actions drawn off the clock."""
-    towns = TownletVectorEnv(TOWN, WORLDS, max_ticks=TICKS)
-    rng = np.random.default_rng(SEED)
+    """Whole days through the vector view by script, recorded to the last file, all on the clock."""
+    towns = TownletVectorEnv(TOWN, WORLDS, max_ticks=DAY)
+    told = script(load_scenario(TOWN), DAY, PLAYS)
+    orders = [np.tile(row.reshape(-1), WORLDS // PLAYS) for row in told]
 
     def act(clock: Clock) -> int:
-        recorder = record(towns) if record else None
-        env = recorder or towns
+        env = record(towns) if record else towns
         with clock:
-            _, infos = env.reset(seed=SEED)
-        for _ in range(TICKS):
-            orders = legal(infos["action_mask"], rng)
-            with clock:
-                *_, infos = env.step(orders)
-        if recorder is not None:
-            with clock:
-                recorder.close()
-        return TICKS * towns.num_envs
+            env.reset(seed=SEED)
+            for row in orders:
+                env.step(row)
+            if isinstance(env, RecordBatch):
+                env.seal()
+        return DAY * towns.num_envs
 
     return lambda seconds: timed(act, seconds)
 
@@ -140,7 +138,7 @@ def cost(recorded: Sequence[Rate], plain: Sequence[Rate]) -> float:
 
 
 def measure(report: Report) -> None:
-    """Eight residents of ``town_day``, episodes of 400 ticks, files included."""
+    """Eight residents of ``town_day``, episodes of 400 ticks or whole days, files included."""
     with tempfile.TemporaryDirectory() as folder:
         arms = [Arm(PLAIN, dicts(None))]
         arms += [Arm(recorded(mode), dicts(recorder(mode, Path(folder)))) for mode in MODES]
