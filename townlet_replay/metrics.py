@@ -22,6 +22,7 @@ from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SCHEMA_VERSION, SampleMetrics
 
 TownEvent = Mapping[str, Any]
+SOCIAL_KINDS = ("shared_meal", "helped", "shift_taken")  # of events, besides chats
 
 
 class CaptureTotals(BaseModel):
@@ -50,6 +51,8 @@ class CaptureTotals(BaseModel):
     action_entropy: float | None = None
     clip_share: float | None = None
     terminations: int | None = Field(default=None, description="lives that ended, were not cut")
+    social_events: dict[str, int] | None = None
+    chat_quality_sum: float | None = None
 
 
 class CaptureMetrics(BaseModel):
@@ -117,6 +120,7 @@ def _metrics(
         action_entropy=entropy(counts),
         clip_share=_clip_share(sample),
         terminations=int(sample.terminations[-1]),
+        **_social(events),
     )
 
 
@@ -177,6 +181,18 @@ def _values_of(events: Sequence[TownEvent] | None, kind: str) -> list[float] | N
     return [float(event["value"]) for event in events if event["event"] == kind]
 
 
+def _social(events: Sequence[TownEvent] | None) -> dict[str, Any]:
+    """Return what the agent had to do with others; a chat that failed has quality 0."""
+    if events is None:
+        return {}
+    chats = [float(event["value"]) for event in events if event["event"] == "chat"]
+    counts = {"chat_success": sum(chat > 0.0 for chat in chats)}
+    counts["chat_failure"] = len(chats) - counts["chat_success"]
+    for kind in SOCIAL_KINDS:
+        counts[kind] = sum(event["event"] == kind for event in events)
+    return {"social_events": counts, "chat_quality_sum": math.fsum(chats)}
+
+
 def _finishes(events: Sequence[TownEvent] | None) -> dict[str, int] | None:
     if events is None:
         return None
@@ -216,6 +232,8 @@ def capture_totals(samples: Sequence[SampleMetrics]) -> CaptureTotals:
         action_entropy=entropy(counts),
         clip_share=row_mean((s.clip_share, s.timesteps) for s in samples),
         terminations=_total(s.terminations for s in samples),
+        social_events=_add(sample.social_events for sample in samples),
+        chat_quality_sum=_fsum(s.chat_quality_sum for s in samples),
     )
 
 

@@ -105,6 +105,10 @@ class SampleMetrics(StrictDocument):
     terminations: int | None = Field(
         default=None, ge=0, le=1, description="1: the life ended; 0: the rows were cut off"
     )
+    social_events: dict[str, int] | None = Field(
+        default=None, description="chats by success, shared meals, help, shifts taken over"
+    )
+    chat_quality_sum: float | None = Field(default=None, description="of the chats that went well")
 
 
 class SampleSource(StrictDocument):

@@ -102,6 +102,8 @@ def test_what_an_environment_does_not_tell_is_null():
         "affordance_finishes",
         "action_blocked_ratio",
         "clip_share",
+        "social_events",
+        "chat_quality_sum",
     }
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from capture_toys import life
 from town_captures import TINY, script_capture
 
 from townlet_env.config.load import load_scenario
-from townlet_env.sim.events import Event
 from townlet_env.sim.random import episode_seed
 from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.dataset import ReplayDataset, ReplayDatasetConfig
+from townlet_replay.metrics import sample_metrics
 from townlet_replay.training.config import TrainConfig
 from townlet_replay.training.harness import TrainingHarness
-from townlet_replay.training.social import social_figures
+from townlet_replay.training.records import town_figures
 
 
 def harness_of(scenario, **settings):
@@ -55,18 +56,23 @@ def test_chats_of_a_rollout_are_those_of_the_town():
 
 def test_every_kind_has_its_key():
     def event(kind, value=0.0):
-        return Event(kind, 1, "ana", "ben", None, None, value)
+        return {"event": kind, "value": value}
 
     heard = [event("shared_meal"), event("helped"), event("helped"), event("shift_taken")]
-    figures = social_figures([*heard, event("chat")])
-    assert figures == {
+    told = sample_metrics(life(), [*heard, event("chat"), event("chat", 0.25)], 0)
+    silent = sample_metrics(life(), None, None)
+    keys = {
         "shared_meal_events": 1,
         "late_help_events": 2,
         "shift_takeover_events": 1,
-        "chat_success_events": 0,
+        "chat_success_events": 1,
         "chat_failure_events": 1,
-        "chat_quality_mean": None,
+        "chat_quality_mean": 0.25,
     }
+    for samples in ([told], [silent, told]):
+        figures = town_figures(samples)
+        assert {key: figures[key] for key in keys} == keys
+    assert not keys.keys() & town_figures([silent]).keys()
 
 
 def test_lateness_of_a_capture_reaches_the_epochs(tmp_path):
@@ -78,5 +84,16 @@ def test_lateness_of_a_capture_reaches_the_epochs(tmp_path):
     (record,) = harness.run_bc(dataset).records
     assert record.late_shift_events == totals.late_shifts
     assert record.lateness_mean == pytest.approx(totals.lateness_mean)
-    # A capture on disk does not tell of chats.
-    assert record.chat_success_events is record.shared_meal_events is None
+    assert record.chat_success_events == totals.social_events["chat_success"]
+
+
+def test_chats_of_a_capture_reach_the_epochs(tmp_path):
+    capture = script_capture("social_cafe", tmp_path / "capture", episodes=1)
+    told = capture.metrics.totals
+    assert told.social_events["chat_success"] > 5
+    harness = harness_of("social_cafe", mode="bc", bc={"epochs": 1})
+    dataset = ReplayDataset(ReplayDatasetConfig.from_capture_dir(tmp_path / "capture"))
+    (record,) = harness.run_bc(dataset).records
+    assert record.chat_success_events == told.social_events["chat_success"]
+    mean = told.chat_quality_sum / told.social_events["chat_success"]
+    assert record.chat_quality_mean == pytest.approx(mean)

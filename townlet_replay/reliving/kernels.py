@@ -16,9 +16,15 @@ Seen = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.int8
 Happened = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 
 # The events that metrics are made of.
-_LATE = int(EventKind.SHIFT_LATE)
-_CONFLICT = int(EventKind.QUEUE_CONFLICT)
-_FINISHED = int(EventKind.AFFORDANCE_FINISHED)
+_KEPT = (
+    int(EventKind.SHIFT_LATE),
+    int(EventKind.QUEUE_CONFLICT),
+    int(EventKind.AFFORDANCE_FINISHED),
+    int(EventKind.CHAT),
+    int(EventKind.SHARED_MEAL),
+    int(EventKind.HELPED),
+    int(EventKind.SHIFT_TAKEN),
+)
 
 
 @kernel
@@ -84,7 +90,7 @@ def _keep_events(outcome: Outcome, w: int, tick: int, at: int, events: Happened)
     places, values = events
     for row in range(outcome.n_events):
         kind = outcome.events[row, 0]
-        if kind in (_LATE, _CONFLICT, _FINISHED):
+        if kind in _KEPT:
             places[at, 0] = w
             places[at, 1] = tick
             places[at, 2] = kind

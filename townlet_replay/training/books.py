@@ -116,8 +116,7 @@ class Books:
             update_seconds=tally.update_seconds,
             staleness=staleness,
         )
-        told = {**baselines, **tally.social}
-        record = ppo_record(tally.stats, progress, told, samples, tally.health)
+        record = ppo_record(tally.stats, progress, baselines, samples, tally.health)
         if not self.records:
             check_moved(record, settings.target_kl)
         self.book(record)

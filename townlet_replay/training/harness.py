@@ -18,6 +18,7 @@ from townlet_env.config.load import load_scenario
 from townlet_env.sim.random import episode_seed
 from townlet_env.sim.state import world_dtype
 from townlet_env.views.lanes import Lanes
+from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.capture import town_spec
 from townlet_replay.dataset import ReplayDataset
 from townlet_replay.errors import TrainingError
@@ -40,7 +41,6 @@ from townlet_replay.training.position import Position, pack_position, unpack_pos
 from townlet_replay.training.ppo import Aim, estimate
 from townlet_replay.training.records import DataMode
 from townlet_replay.training.rollout_buffer import RolloutBuffer
-from townlet_replay.training.social import ListeningTown, social_figures
 from townlet_replay.training.tally import EpochTally
 from townlet_replay.training.telemetry_schema import EpochRecord
 
@@ -205,7 +205,7 @@ class TrainingHarness:
         """
         ticks = self.config.rollout.ticks if ticks is None else ticks
         seed = episode_seed(self.config.seed, self.standing.cycle + 1) >> 1
-        town = ListeningTown(self.scenario, details=True)
+        town = TownletParallelEnv(self.scenario, details=True)
         runtime = PolicyRuntime(self.network, seed=seed)
         return RolloutBuffer.record(town, runtime, (ticks, seed, self.standing.cycle), save_dir)
 
@@ -365,7 +365,7 @@ class TrainingHarness:
         if demonstration is not None:
             estimates = estimate(rollout, self.config.ppo)
             aim = Aim(rollout.old_log_probs, estimates, auxiliary=demonstration)
-        tally.ticks, tally.social = buffer.ticks, social_figures(buffer.heard)
+        tally.ticks = buffer.ticks
         self._lessons.update(rollout, tally, aim)
         self._books.book_ppo(
             tally, self.computing.settings, samples=buffer.metrics, staleness=(0.0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -220,6 +221,25 @@ def town_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:
         "queue_conflict_intensity_sum": sum(intensity) if intensity else None,
         "late_shift_events": sum(late) if late else None,
         "lateness_mean": row_mean(minutes),
+        **_social_figures(samples),
+    }
+
+
+def _social_figures(samples: Sequence[SampleMetrics]) -> dict[str, Any]:
+    """Return what residents had to do with each other; nothing where no sample knows."""
+    tables = [m.social_events for m in samples if m.social_events is not None]
+    if not tables:
+        return {}
+    counts = {name: sum(table.get(name, 0) for table in tables) for name in tables[0]}
+    quality = math.fsum(_known(m.chat_quality_sum for m in samples))
+    talked = counts["chat_success"]
+    return {
+        "shared_meal_events": counts["shared_meal"],
+        "late_help_events": counts["helped"],
+        "shift_takeover_events": counts["shift_taken"],
+        "chat_success_events": talked,
+        "chat_failure_events": counts["chat_failure"],
+        "chat_quality_mean": quality / talked if talked else None,
     }
 
 

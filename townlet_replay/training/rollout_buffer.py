@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_env.sim.events import Event
+from townlet_env.views.parallel import TownletParallelEnv
 from townlet_replay.capture import record_policy
 from townlet_replay.manifest import Capture, load_capture
 from townlet_replay.policy.runtime import PolicyRuntime
 from townlet_replay.rollout import Rollout, pack
 from townlet_replay.sample import ReplaySample
 from townlet_replay.sidecar import SampleMetrics
-from townlet_replay.training.social import ListeningTown
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,12 @@ class RolloutBuffer:
         metrics: Of the samples, in the same order.
         ticks: Ticks that were captured.
         directory: Where the capture is kept; None if it was temporary.
-        heard: What happened between residents meanwhile.
     """
 
     samples: tuple[ReplaySample, ...]
     metrics: tuple[SampleMetrics, ...]
     ticks: int
     directory: Path | None
-    heard: tuple[Event, ...] = ()
 
     @classmethod
     def read(cls, capture: Capture, ticks: int, directory: Path | None) -> RolloutBuffer:
@@ -48,7 +45,7 @@ class RolloutBuffer:
     @classmethod
     def record(
         cls,
-        town: ListeningTown,
+        town: TownletParallelEnv,
         runtime: PolicyRuntime,
         course: tuple[int, int, int],
         save_dir: Path | None,
@@ -68,8 +65,7 @@ class RolloutBuffer:
         with tempfile.TemporaryDirectory(prefix="townlet-rollout-") as folder:
             out = Path(folder) / "capture" if save_dir is None else save_dir
             record_policy(town, runtime, out, ticks=ticks, seed=seed, version=version)
-            buffer = cls.read(load_capture(out), ticks, save_dir)
-        return replace(buffer, heard=tuple(town.heard))
+            return cls.read(load_capture(out), ticks, save_dir)
 
     @property
     def rows(self) -> int:

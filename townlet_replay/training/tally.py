@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from townlet_replay.policy.network import TownletNetwork
 from townlet_replay.rollout import Rollout
@@ -20,7 +19,6 @@ class EpochTally:
         ticks: Captured for this epoch; 0 for a replay.
 
     Attributes:
-        social: What happened between residents, by the keys of a record; empty if nobody listened.
         stats: Of every update so far.
         update_seconds: Spent in them.
     """
@@ -28,7 +26,6 @@ class EpochTally:
     def __init__(self, mode: DataMode, ticks: int = 0) -> None:
         self.mode = mode
         self.ticks = ticks
-        self.social: dict[str, Any] = {}
         self.stats: list[UpdateStats] = []
         self.update_seconds = 0.0
         self._began = time.perf_counter()
