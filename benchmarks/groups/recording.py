@@ -24,8 +24,8 @@ from townlet_replay.recorder import RecordReplay
 from townlet_replay.sidecar import Mode, RecordMode
 
 TOWN = "town_day"
-TICKS = 400
-WORLDS, PLAYS, DAY = 64, 16, 1440  # of the vector view: towns, scripts that differ, ticks
+TICKS = 1440  # a whole day, which is how long the scenario is
+WORLDS, PLAYS = 64, 16  # of the vector view: towns, and scripts that differ
 MODES: tuple[RecordMode, ...] = get_args(RecordMode)
 BATCH_MODES: tuple[Mode, ...] = get_args(Mode)
 EPISODES = 4  # in a row, where a thread writes
@@ -108,8 +108,8 @@ def caller_cost(folder: Path, rounds: int) -> float:
 
 def arrays(record: Callable[[TownletVectorEnv], RecordBatch] | None) -> Play:
     """Whole days through the vector view by script, recorded to the last file, all on the clock."""
-    towns = TownletVectorEnv(TOWN, WORLDS, max_ticks=DAY)
-    told = script(load_scenario(TOWN), DAY, PLAYS)
+    towns = TownletVectorEnv(TOWN, WORLDS, max_ticks=TICKS)
+    told = script(load_scenario(TOWN), TICKS, PLAYS)
     orders = [np.tile(row.reshape(-1), WORLDS // PLAYS) for row in told]
 
     def act(clock: Clock) -> int:
@@ -120,7 +120,7 @@ def arrays(record: Callable[[TownletVectorEnv], RecordBatch] | None) -> Play:
                 env.step(row)
             if isinstance(env, RecordBatch):
                 env.seal()
-        return DAY * towns.num_envs
+        return TICKS * towns.num_envs
 
     return lambda seconds: timed(act, seconds)
 
@@ -138,7 +138,7 @@ def cost(recorded: Sequence[Rate], plain: Sequence[Rate]) -> float:
 
 
 def measure(report: Report) -> None:
-    """Eight residents of ``town_day``, episodes of 400 ticks or whole days, files included."""
+    """Eight residents of ``town_day``, whole days, files included."""
     with tempfile.TemporaryDirectory() as folder:
         arms = [Arm(PLAIN, dicts(None))]
         arms += [Arm(recorded(mode), dicts(recorder(mode, Path(folder)))) for mode in MODES]
