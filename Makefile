@@ -9,7 +9,7 @@ KERNEL_TESTS := tests/env/test_kernels.py tests/env/test_core.py tests/env/test_
 # One thread per process: two change the bits of a training run and, on a busy machine, are slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-main test-bounds test-python check bench learn soak site wheel format clean
+.PHONY: demo test test-main test-bounds test-python check bench learn soak site wheel examples format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/townlet demo --output runs/demo
@@ -57,6 +57,24 @@ wheel: $(VENV)/.dev
 	.venv-wheel/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt \
 		"$$(ls dist/townlet-*.whl)[all]"
 	cd .venv-wheel && bin/townlet doctor && bin/townlet demo --quick --output demo
+
+# Adapters to other libraries, each in an environment of its own: minutes to install. What those
+# libraries pin differs from our constraints, of which only the lines they agree with are kept.
+examples: .venv-ecosystem/.done .venv-rllib/.done
+	.venv-ecosystem/bin/python -W ignore examples/torchrl_town.py
+	.venv-ecosystem/bin/python -W ignore examples/tianshou_town.py
+	.venv-rllib/bin/python -W ignore examples/rllib_town.py
+
+.venv-ecosystem/.done: LIBRARIES := 'torchrl==0.14.1' 'tensordict<0.15' 'tianshou==2.0.1'
+.venv-rllib/.done: LIBRARIES := 'ray[rllib]>=2.60,<2.61'
+
+.venv-%/.done: pyproject.toml constraints.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	grep -E '^(numpy|numba|pettingzoo|pydantic|deflate|torch)==' constraints.txt \
+		> .venv-$*/constraints.txt
+	.venv-$*/bin/python -m pip --disable-pip-version-check -q install \
+		-c .venv-$*/constraints.txt -e . torch $(LIBRARIES)
+	touch $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
