@@ -33,6 +33,7 @@ from townlet_replay.training.telemetry_schema import EpochRecord
 SCENARIO = "shared_flat"
 EVALUATION = range(1_000_000, 1_000_016)
 STEPS = 300_000  # live agent steps at most
+CENTRAL = "live native, central critic"
 BETWEEN = 32_768  # agent steps between two examinations
 FIRST_SEED = 1  # live settings were chosen on seeds 0, 10 and 11
 BEYOND = 1.1  # the score that a live learner is to end with
@@ -113,7 +114,7 @@ def main(
         capture_scenario(scenario, capture, settings)
         tasks = [
             Task(arm, seed, scale, capture, steps)
-            for arm in ("clone, then live", "live sb3", "live native")
+            for arm in ("clone, then live", "live sb3", "live native", CENTRAL)
             for seed in range(first, first + seeds)
         ]
         spawned = multiprocessing.get_context("spawn")
@@ -149,6 +150,7 @@ def play(task: Task) -> Run:
         "live native": live_native,
         "live sb3": live_sb3,
         "clone, then live": clone_then_live,
+        CENTRAL: live_central,
     }
     return arms[task.arm](task)._replace(seconds=time.perf_counter() - began)
 
@@ -210,6 +212,15 @@ def live_native(task: Task) -> Run:
     """PPO from fresh weights."""
     scout = Scout(task.scale, BETWEEN, stop=False)
     train_live(TrainingHarness(config_of(task), scout), scout)
+    return Run(task.arm, task.seed, scout.curve)
+
+
+def live_central(task: Task) -> Run:
+    """PPO from fresh weights with a critic that sees the town: to look at, not a claim."""
+    scout = Scout(task.scale, BETWEEN, stop=False)
+    network = config_of(task).network.model_copy(update={"critic": "central"})
+    config = config_of(task, network=network.model_dump(), compute={"mode": "autograd"})
+    train_live(TrainingHarness(config, scout), scout)
     return Run(task.arm, task.seed, scout.curve)
 
 
