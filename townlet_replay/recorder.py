@@ -196,29 +196,43 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
             CaptureError: ``reset`` was not called, or something cannot be recorded. Whatever is
                 raised, rows of completed steps are written first.
         """
-        episode = self._episode
-        if episode is None:
+        if not self._is_open:
             if self._finished:
                 returned: Returned = self.env.step(actions)
                 return returned
             raise CaptureError("no episode is being recorded: call reset() before step()")
-        chosen = self._encoded(episode, actions)
+        chosen = self._chosen(actions)
         complete = False
         try:
             returned = self.env.step(actions)
             if self._decider is not None:
-                chosen = self._encoded(episode, self._decider.last_actions)
-            notes, self._notes = self._notes, NO_NOTES
-            gone = episode.advance(chosen, notes, returned, self.env.agents)
-            self._value_ends(episode, gone)
-            if self._log is not None:
-                self._log.step(chosen)
+                chosen = self._chosen(self._decider.last_actions)
+            self._keep(chosen, returned)
             complete = True
         finally:
             if not complete:  # an error or Ctrl-C: keep what there is
                 self.seal()
         self._seal_if_complete()
         return returned
+
+    @property
+    def _is_open(self) -> bool:
+        return self._episode is not None
+
+    def _chosen(self, actions: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return what is recorded of the actions of those who are there."""
+        assert self._episode is not None
+        return self._encoded(self._episode, actions)
+
+    def _keep(self, chosen: dict[Any, Any], returned: Returned) -> None:
+        """Add the rows of a step."""
+        episode = self._episode
+        assert episode is not None
+        notes, self._notes = self._notes, NO_NOTES
+        gone = episode.advance(chosen, notes, returned, self.env.agents)
+        self._value_ends(episode, gone)
+        if self._log is not None:
+            self._log.step(chosen)
 
     def seal(self) -> None:
         """Write the open episode now; agents that are not done are truncated.
@@ -258,7 +272,7 @@ class RecordReplay(BaseParallelWrapper):  # type: ignore[misc]
         Raises:
             CaptureError: an episode is being recorded, whose rows would not follow from each other.
         """
-        if self._episode is not None:
+        if self._is_open:
             raise CaptureError(
                 "an episode is being recorded, and a state in its middle would part its rows from "
                 "what they follow from; seal() it first, or set states of an environment that is "

@@ -142,35 +142,17 @@ class TownActionRecorder(RecordReplay):
             life.last_value = _finite(agent, "final value", value)
         self._seal_if_complete()
 
-    def step(self, actions: dict[Any, Any]) -> Returned:
-        """Step the town and record the agents in ``actions``.
+    @property
+    def _is_open(self) -> bool:
+        return self._rows is not None
 
-        Raises:
-            CaptureError: ``reset`` was not called, or something cannot be recorded. Whatever is
-                raised, rows of completed steps are written first.
-        """
+    def _keep(self, chosen: dict[Any, Any], returned: Returned) -> None:
         rows = self._rows
-        if rows is None:
-            if self._finished:
-                returned: Returned = self.env.step(actions)
-                return returned
-            raise CaptureError("no episode is being recorded: call reset() before step()")
-        chosen = self._chosen(actions)
-        complete = False
-        try:
-            returned = self.env.step(actions)
-            if self._decider is not None:
-                chosen = self._chosen(self._decider.last_actions)
-            rows.add(chosen, self._slots, self._rewards)
-            self._chains.add()
-            rows.check(self._chains.checks[0])
-            self._end(rows, returned)
-            complete = True
-        finally:
-            if not complete:  # an error or Ctrl-C: keep what there is
-                self.seal()
-        self._seal_if_complete()
-        return returned
+        assert rows is not None
+        rows.add(chosen, self._slots, self._rewards)
+        self._chains.add()
+        rows.check(self._chains.checks[0])
+        self._end(rows, returned)
 
     def _chosen(self, actions: Mapping[Any, Any]) -> dict[str, int]:
         """Return the actions of those who are there."""
