@@ -1,22 +1,16 @@
-"""The report as one file: charts and their library inside, nothing fetched, nothing else run."""
+"""The report of a comparison as a page."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from pathlib import Path
 from typing import Any, get_args
 
 from townlet_replay.compare import wording
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.panels import Group
-from townlet_replay.compare.plotly_charts import figure_of
-from townlet_replay.errors import TrainingError
-from townlet_replay.view.packed import as_json
-from townlet_replay.view.shell import source_of
+from townlet_replay.compare.paper import page_of
 
-TEMPLATES = Path(__file__).parent / "templates"
 _SECTIONS = {
     "verdict": "Verdict",
     "curves": "Learning curves",
@@ -36,22 +30,9 @@ _GROUPS: tuple[Group, ...] = get_args(Group)
 def html_of(findings: Findings) -> str:
     """Return the page.
 
-    Names in results may come from strangers. Texts are escaped by the template; charts are JSON in
-    which no character can end the element, and whose texts hold no tag that plotly reads. The
-    page's policy lets the two scripts run whose SHA-256 it names, and no connection be made.
-
     Raises:
         TrainingError: jinja2 or plotly is not installed.
     """
-    jinja2, markup = _library("jinja2"), _library("markupsafe").Markup
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    library = _inline(_library("plotly.offline").get_plotlyjs())
-    script = _inline((TEMPLATES / "report.js").read_text("utf-8"))
     facts = _facts(findings)
     found = facts["groups"]
     present = {name for name in _GROUPS if found[name]}
@@ -62,16 +43,8 @@ def html_of(findings: Findings) -> str:
         or anchor in ("verdict", "residents", "everything")
         or (anchor == "equality" and facts["pairs"].rows)
     ]
-    text: str = environment.get_template("report.html").render(
-        **facts,
-        sections=sections,
-        policy=_policy(library, script),
-        style=markup((TEMPLATES / "report.css").read_text("utf-8")),
-        library=markup(library),
-        script=markup(script),
-        data=markup(_data(findings)),
-    )
-    return text
+    title = f"Comparison on {findings.comparison.scenario}"
+    return page_of("report.html", title, {**facts, "sections": sections}, all_charts(findings))
 
 
 def _facts(findings: Findings) -> dict[str, Any]:
@@ -106,37 +79,3 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "settings": json.dumps(comparison.training, indent=1),
         "groups": groups,
     }
-
-
-def _data(findings: Findings) -> str:
-    """Return the charts as JSON that cannot end its element."""
-    figures = [figure_of(chart) for chart in all_charts(findings)]
-    return as_json(figures)
-
-
-def _inline(script: str) -> str:
-    """Return a script that can stand inside an element: its own end is not to be found in it."""
-    plain = script.replace("\r\n", "\n").replace("\r", "\n")
-    return plain.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _policy(*scripts: str) -> str:
-    """Return a content security policy that allows these scripts and no connection.
-
-    Styles may be inline, as plotly writes its own; they can run nothing and fetch nothing.
-    """
-    names = " ".join(map(source_of, scripts))
-    return (
-        f"default-src 'none'; script-src {names}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise TrainingError(
-            f'a report needs {package}: install it with "pip install townlet[report]"'
-        ) from error

@@ -1,0 +1,81 @@
+"""A page as one file: charts and their library inside, nothing fetched, nothing else run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from townlet_replay.compare.panels import Chart
+from townlet_replay.compare.plotly_charts import figure_of
+from townlet_replay.errors import TrainingError
+from townlet_replay.view.packed import as_json
+from townlet_replay.view.shell import source_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page_of(template: str, title: str, facts: Mapping[str, Any], charts: Sequence[Chart]) -> str:
+    """Return a page.
+
+    Names in results may come from strangers. Texts are escaped by the template; charts are JSON in
+    which no character can end the element, and whose texts hold no tag that plotly reads. The
+    page's policy lets the two scripts run whose SHA-256 it names, and no connection be made.
+
+    Args:
+        template: Name of a file that extends ``frame.html``.
+        title: Of the window.
+        facts: What the template shows.
+        charts: What its places ``data-chart`` name by number.
+
+    Raises:
+        TrainingError: jinja2 or plotly is not installed.
+    """
+    jinja2, markup = _library("jinja2"), _library("markupsafe").Markup
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    library = _inline(_library("plotly.offline").get_plotlyjs())
+    script = _inline((TEMPLATES / "report.js").read_text("utf-8"))
+    text: str = environment.get_template(template).render(
+        **facts,
+        title=title,
+        policy=_policy(library, script),
+        style=markup((TEMPLATES / "report.css").read_text("utf-8")),
+        library=markup(library),
+        script=markup(script),
+        data=markup(as_json([figure_of(chart) for chart in charts])),
+    )
+    return text
+
+
+def _inline(script: str) -> str:
+    """Return a script that can stand inside an element: its own end is not to be found in it."""
+    plain = script.replace("\r\n", "\n").replace("\r", "\n")
+    return plain.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(*scripts: str) -> str:
+    """Return a content security policy that allows these scripts and no connection.
+
+    Styles may be inline, as plotly writes its own; they can run nothing and fetch nothing.
+    """
+    names = " ".join(map(source_of, scripts))
+    return (
+        f"default-src 'none'; script-src {names}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise TrainingError(
+            f'a report needs {package}: install it with "pip install townlet[report]"'
+        ) from error
