@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from townlet_replay.compare.findings import (
     AXES,
@@ -15,7 +16,7 @@ from townlet_replay.compare.findings import (
     estimate,
     final_scores,
 )
-from townlet_replay.compare.panels import COLOURS, MARKERS, Chart, Reference, Series
+from townlet_replay.compare.panels import COLOURS, MARKERS, Chart, Group, Reference, Series
 from townlet_replay.compare.results import (
     ArmName,
     CaptureCard,
@@ -96,7 +97,7 @@ def curve_chart(findings: Findings, axis: Axis, *, greedy: bool) -> Chart | None
         series=tuple(series),
         references=_levels(findings),
         # Bands of few seeds reach far: the seeds themselves say what is shown.
-        y_range=_around([*values, *(line.at for line in _levels(findings))]),
+        y_range=around([*values, *(line.at for line in _levels(findings))]),
     )
 
 
@@ -115,15 +116,19 @@ def _of_curve(curve: Curve) -> list[Series]:
 
 
 def _levels(findings: Findings, *, upright: bool = False) -> tuple[Reference, ...]:
-    if findings.scale is None:
-        return ()
+    return () if findings.scale is None else both_levels(upright=upright)
+
+
+def both_levels(*, upright: bool) -> tuple[Reference, ...]:
+    """Return what normalised scores are measured by."""
     return (
         Reference("script", 1.0, COLOURS["script"], "dash", upright),
         Reference("random", 0.0, COLOURS["random"], "dot", upright),
     )
 
 
-def _around(values: Iterable[float]) -> tuple[float, float]:
+def around(values: Iterable[float]) -> tuple[float, float]:
+    """Return a range that shows all numbers, with some room."""
     found = [value for value in values if np.isfinite(value)]
     low, high = min(found), max(found)
     room = 0.08 * (high - low) or 0.1
@@ -132,15 +137,12 @@ def _around(values: Iterable[float]) -> tuple[float, float]:
 
 def profile_chart(findings: Findings, profiles: dict[ArmName, Profile]) -> Chart:
     """Draw which share of runs and episodes scores more than a threshold."""
-    series = []
-    for arm, profile in profiles.items():
-        colour, x = COLOURS[arm], profile.thresholds.tolist()
-        shares = profile.shares.tolist()
-        few = len(next(a.runs for a in findings.comparison.arms if a.name == arm)) < _FEW
-        if not few and np.isfinite(profile.low).all():
-            band = profile.low.tolist(), profile.high.tolist()
-            series.append(Series("band", arm, colour, x, shares, *band, faint=True, shade=0.06))
-        series.append(Series("line", arm, colour, x, shares))
+    runs = {arm.name: len(arm.runs) for arm in findings.comparison.arms}
+    series = [
+        one
+        for arm, profile in profiles.items()
+        for one in profile_lines(arm, profile, banded=runs[arm] >= _FEW)
+    ]
     return Chart(
         group="profile",
         title="final policies, sampled play",
@@ -153,39 +155,69 @@ def profile_chart(findings: Findings, profiles: dict[ArmName, Profile]) -> Chart
     )
 
 
+def profile_lines(arm: ArmName, profile: Profile, *, banded: bool) -> list[Series]:
+    """Return the line of a profile, with its band if there is one and it is wanted."""
+    colour, x = COLOURS[arm], profile.thresholds.tolist()
+    line = Series("line", arm, colour, x, profile.shares.tolist())
+    if not banded or not np.isfinite(profile.low).all():
+        return [line]
+    band = line._replace(
+        kind="band",
+        low=profile.low.tolist(),
+        high=profile.high.tolist(),
+        faint=True,
+        shade=0.06,
+    )
+    return [band, line]
+
+
 def score_charts(findings: Findings) -> list[Chart]:
     """Draw the final scores, sampled and greedy: dots with 95% intervals, and every seed."""
     charts = []
     for greedy in (False, True):
-        series, values = [], []
-        for arm in findings.trained:
-            seeds = [findings.shown(value) for value in final_scores(arm, greedy=greedy)]
-            if not seeds:
-                continue
-            values += seeds
-            names, colour = [arm.name] * len(seeds), COLOURS[arm.name]
-            series.append(Series("dots", arm.name, colour, seeds, names, hollow=True))
-            series.append(_dot(arm.name, estimate(seeds)))
-        if series:
+        of_arms = {
+            arm.name: [findings.shown(value) for value in seeds]
+            for arm in findings.trained
+            if (seeds := final_scores(arm, greedy=greedy))
+        }
+        if of_arms:
             mode = "greedy" if greedy else "sampled"
-            levels = _levels(findings, upright=True)
-            low, high = _around([*values, *(line.at for line in levels)])
-            room = 0.25 * (high - low)
-            charts.append(
-                Chart(
-                    "scores",
-                    f"final policies, {mode} play",
-                    findings.unit,
-                    "",
-                    tuple(series),
-                    levels,
-                    x_range=(low - room, high + room),
-                )
-            )
+            references = _levels(findings, upright=True)
+            title = f"final policies, {mode} play"
+            charts.append(score_chart("scores", title, findings.unit, of_arms, references))
     return charts
 
 
-def _dot(arm: ArmName, found: Estimate) -> Series:
+def score_chart(
+    group: Group,
+    title: str,
+    unit: str,
+    of_arms: Mapping[ArmName, ArrayLike],
+    references: tuple[Reference, ...],
+) -> Chart:
+    """Draw every score of each arm, and their interquartile mean with its interval.
+
+    Args:
+        group: Of the chart.
+        title: Of the chart.
+        unit: Of the scores.
+        of_arms: (n,) scores by arm, or (n, m) of n runs in m scenarios.
+        references: What they are held against; in the picture like every score.
+    """
+    series, values = [], [line.at for line in references]
+    for arm, table in of_arms.items():
+        scores = np.ravel(table).tolist()
+        values += scores
+        names = [arm] * len(scores)
+        series.append(Series("dots", arm, COLOURS[arm], scores, names, hollow=True))
+        series.append(dot_of(arm, estimate(table)))
+    low, high = around(values)
+    room = 0.25 * (high - low)
+    reach = (low - room, high + room)
+    return Chart(group, title, unit, "", tuple(series), references, x_range=reach)
+
+
+def dot_of(arm: ArmName, found: Estimate) -> Series:
     """Return an estimate as a dot with its interval."""
     dot = Series("dots", arm, COLOURS[arm], [found.value], [arm], marker=MARKERS[arm])
     if found.low is None or found.high is None:
@@ -197,7 +229,7 @@ def kpi_charts(findings: Findings) -> list[Chart]:
     """Draw one forest per key figure: dots with 95% intervals."""
     charts = []
     for name, of_arms in findings.kpis().items():
-        series = [_dot(arm, found) for arm, found in of_arms.items()]
+        series = [dot_of(arm, found) for arm, found in of_arms.items()]
         charts.append(
             Chart(
                 group="kpis",
@@ -215,7 +247,7 @@ def _kpi_range(findings: Findings, name: str) -> tuple[float, float]:
     """Return what shows every seed; intervals of few seeds may reach beyond."""
     arms = (arm for arm in findings.comparison.arms if arm.runs)
     values = [point.sampled.kpis[name] for arm in arms for point in arm.finals]
-    low, high = _around(values)
+    low, high = around(values)
     return low - 0.3 * (high - low), high + 0.3 * (high - low)
 
 

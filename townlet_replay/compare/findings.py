@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from townlet_replay.compare.equivalence import MARGIN, Equivalence, equivalence
 from townlet_replay.compare.results import REFERENCES, Arm, ArmName, Comparison, Play, Point, Run
@@ -33,7 +34,7 @@ AXES: dict[Axis, str] = {
 }
 THRESHOLDS = (0.5, 0.9, 1.0)
 """Of normalised scores: half way to the script, nearly there, there."""
-_BASELINES: tuple[ArmName, ...] = ("live_native", "live_sb3")
+BASELINES: tuple[ArmName, ...] = ("live_native", "live_sb3")
 _PAIRS: tuple[tuple[ArmName, ArmName, str], ...] = (
     ("capture_native", "live_native", "training on captures against live, native learner"),
     ("capture_sb3", "live_sb3", "training on captures against live, Stable-Baselines3"),
@@ -113,7 +114,7 @@ class Findings:
     @property
     def baseline(self) -> Arm | None:
         """The live arm that others are held against."""
-        found = (self.comparison.arm(name) for name in _BASELINES)
+        found = (self.comparison.arm(name) for name in BASELINES)
         return next((arm for arm in found if arm is not None and arm.runs), None)
 
     @property
@@ -286,8 +287,8 @@ def final_scores(arm: Arm, *, greedy: bool = False) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def estimate(scores: Sequence[float]) -> Estimate:
-    """Return the interquartile mean of scores, one per seed, with its interval."""
+def estimate(scores: ArrayLike) -> Estimate:
+    """Return the interquartile mean of scores, one per seed (and scenario), with its interval."""
     return bootstrap_interval(scores, np.random.default_rng(_SEED))
 
 

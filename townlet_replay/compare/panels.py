@@ -18,6 +18,8 @@ Group = Literal[
     "health",
     "agreement",
     "confusion",
+    "overall",
+    "scenarios",
 ]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers and dashes differ as well.
@@ -41,7 +43,7 @@ MARKERS: dict[ArmName, str] = {
     "script": "x",
     "random": "x",
 }
-BY_CATEGORY: tuple[Group, ...] = ("scores", "kpis", "thresholds")
+BY_CATEGORY: tuple[Group, ...] = ("scores", "kpis", "thresholds", "overall", "scenarios")
 """Groups whose charts have a line per arm."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -78,9 +79,13 @@ def bootstrap_interval(
 
     The interval is ``value +- t s sqrt(n / (n - 1))``: s is the standard deviation of the figure
     over stratified resamples, the root undoes that n draws from n runs vary too little, and t is
-    Student's quantile with m (n - 1) degrees of freedom (Efron and Tibshirani 1993, chapter 12;
-    Hesterberg 2015, section 5). Percentiles of the resamples lie inside the scores, so that of
-    three runs they hold the truth in 74 of 100 experiments only; BCa does no better.
+    Student's quantile (Efron and Tibshirani 1993, chapter 12; Hesterberg 2015, section 5).
+    Percentiles of the resamples lie inside the scores, so that of three runs they hold the truth in
+    74 of 100 experiments only; BCa does no better.
+
+    Degrees of freedom are n - 1 of one task. Of several they are those of Satterthwaite (1946),
+    from how much the figure varies when one task alone is resampled: between n - 1, where a single
+    task decides, and m (n - 1), where all weigh the same.
 
     Args:
         scores: (n, m), or (n,) for one task.
@@ -94,12 +99,30 @@ def bootstrap_interval(
     """
     table = _table(scores)
     value = float(statistic(table.reshape(-1)))
-    runs, tasks = table.shape
+    runs = len(table)
     if runs < 2:
         return Estimate(value, None, None)
-    spread = float(statistic(resampled(table, rng, resamples)).std(ddof=1))
-    reach = spread * math.sqrt(runs / (runs - 1)) * t_quantile((1 + level) / 2, tasks * (runs - 1))
+    drawn = resampled(table, rng, resamples)
+    spread = float(statistic(drawn).std(ddof=1))
+    t = t_quantile((1 + level) / 2, _freedom(table, drawn, statistic))
+    reach = spread * math.sqrt(runs / (runs - 1)) * t
     return Estimate(value, value - reach, value + reach)
+
+
+def _freedom(table: Floats, drawn: Floats, statistic: Statistic) -> float:
+    """Return the degrees of freedom of the spread of a figure over stratified resamples."""
+    runs, tasks = len(table), table.shape[-1]
+    if tasks == 1:
+        return float(runs - 1)
+    variances = np.empty(tasks)
+    for task in range(tasks):
+        alone = np.broadcast_to(table, (len(drawn), runs, tasks)).copy()
+        alone[..., task] = drawn.reshape(alone.shape)[..., task]
+        variances[task] = statistic(alone.reshape(len(drawn), -1)).var(ddof=1)
+    total = float(variances.sum())
+    if total == 0.0:
+        return float(tasks * (runs - 1))
+    return (runs - 1) / float(((variances / total) ** 2).sum())
 
 
 def probability_of_improvement(
@@ -109,8 +132,9 @@ def probability_of_improvement(
 
     Ties count half, tasks alike (Mann and Whitney 1947; Agarwal et al. 2021). Where all runs of one
     are above all of the other, resampling says 1 with certainty; this interval inverts the score
-    test of Newcombe (2006, part 2, method 5) with Student's quantile of n + k - 2 degrees of
-    freedom, and stays wide when runs are few.
+    test of Newcombe (2006, part 2, method 5) with Student's quantile of m (n + k - 2) degrees of
+    freedom, and stays wide when runs are few. Over several tasks the chance is their mean, and the
+    variance that of as many pairs with one chance, which is never less than that of several.
 
     Args:
         first: (n, m), or (n,) for one task.
@@ -132,7 +156,7 @@ def probability_of_improvement(
     extra = (n + k) / 2 - 1
     odds = 1 + extra * (1 - grid) / (2 - grid) + extra * grid / (1 + grid)
     variance = grid * (1 - grid) * odds / (n * k * tasks)
-    z = t_quantile((1 + level) / 2, n + k - 2)
+    z = t_quantile((1 + level) / 2, tasks * (n + k - 2))
     held = np.abs(grid - value) <= z * np.sqrt(variance) + 1e-12
     inside = grid[held]
     return Estimate(value, float(min(inside.min(), value)), float(max(inside.max(), value)))
@@ -168,7 +192,37 @@ def performance_profile(
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = np.where(variance > 0, shares * (1 - shares) / variance, runs)
     worth = np.clip(worth, runs, runs * episodes)
-    z = t_quantile((1 + level) / 2, runs - 1)
+    return _banded(limits, shares, worth, t_quantile((1 + level) / 2, runs - 1))
+
+
+def profile_over_tasks(
+    scores: ArrayLike, thresholds: ArrayLike, *, level: float = LEVEL
+) -> Profile:
+    """Return which share of runs on tasks lies above each threshold, with a band for each point.
+
+    The run-score distribution of Agarwal et al. (2021, section 4.2). The band is Wilson's (1927)
+    for n x m independent scores; the same number of runs on every task makes shares vary less,
+    never more. It holds at one threshold at a time, not for the whole curve.
+
+    Args:
+        scores: (n, m): n runs on each of m tasks.
+        thresholds: (K,)
+        level: Of the band.
+
+    Raises:
+        TrainingError: There are no scores, or one is no number.
+    """
+    table, limits = _table(scores), np.asarray(thresholds, np.float64)
+    shares = (table[None] > limits[:, None, None]).mean(axis=(1, 2))
+    if len(table) < 2:
+        unknown = np.full(len(limits), np.nan)
+        return Profile(limits, shares, unknown, unknown)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return _banded(limits, shares, np.full(len(limits), float(table.size)), z)
+
+
+def _banded(limits: Floats, shares: Floats, worth: Floats, z: float) -> Profile:
+    """Put Wilson's band around shares that are worth so many independent scores."""
     middle = (shares + z**2 / (2 * worth)) / (1 + z**2 / worth)
     reach = z * np.sqrt(shares * (1 - shares) / worth + z**2 / (4 * worth**2)) / (1 + z**2 / worth)
     low, high = np.clip(middle - reach, 0.0, shares), np.clip(middle + reach, shares, 1.0)
