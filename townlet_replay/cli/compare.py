@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from townlet_replay.errors import TrainingError
+
+if TYPE_CHECKING:
+    from townlet_replay.compare.results import CompareSettings
+    from townlet_replay.training.config import TrainConfig
+
 
 def compare(
-    config: Annotated[str, typer.Argument(help="Scenario, or a training file (name or YAML).")],
+    configs: Annotated[
+        list[str], typer.Argument(help="Scenarios, or training files (name or YAML).")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")],
     arms: Annotated[
         str | None, typer.Option(help="Names separated by commas; all by default.")
@@ -33,6 +41,7 @@ def compare(
     """Train the arms, evaluate them live on common seeds, and write a report with pictures.
 
     Finished runs are kept: after Ctrl-C, or with more arms or seeds, the same command goes on.
+    Several scenarios get a folder each, and a report over all of them.
 
     Example: townlet compare employment_punctuality --seeds 3 --output runs/compare
     """
@@ -41,11 +50,7 @@ def compare(
     require("train", "report")
     import torch
 
-    from townlet_replay.cli.console import bar, stdout
-    from townlet_replay.compare.report import summary_table, write_report
     from townlet_replay.compare.results import compare_settings
-    from townlet_replay.compare.run import RESULTS, examinations, read_results
-    from townlet_replay.compare.run import compare as run
     from townlet_replay.training.config import load_train_config
 
     torch.set_num_threads(threads)
@@ -55,7 +60,12 @@ def compare(
         "live": None if steps is None else {"steps": steps},
     }
     given = {key: value for key, value in changes.items() if value is not None}
-    settings = load_train_config(config, given)
+    if len(configs) > 1 and capture_dir is not None:
+        raise TrainingError(
+            "--capture-dir: expected one scenario, as a capture is of one, found "
+            f"{len(configs)}; name captures in training files (capture_dir)"
+        )
+    settings = [load_train_config(config, given) for config in configs]
     wanted = compare_settings(
         arms=None if arms is None else arms.split(","),
         seeds=seeds,
@@ -63,7 +73,31 @@ def compare(
         points=points,
         capture_episodes=capture_episodes,
     )
-    total = examinations(settings, wanted, None if restart else output)
+    how = How(jobs, threads, restart, as_json)
+    if len(settings) == 1:
+        _compare_on_one(settings[0], wanted, output, how)
+    else:
+        _compare_on_several(settings, wanted, output, how)
+
+
+class How(NamedTuple):
+    """What results do not depend on."""
+
+    jobs: int
+    threads: int
+    restart: bool
+    as_json: bool
+
+
+def _compare_on_one(settings: TrainConfig, wanted: CompareSettings, output: Path, how: How) -> None:
+    from townlet_replay.cli.console import bar, stdout
+    from townlet_replay.compare.report import summary_table, write_report
+    from townlet_replay.compare.run import RESULTS, examinations, read_results
+    from townlet_replay.compare.run import compare as run
+    from townlet_replay.compare.several import check_folder
+
+    check_folder(output, several=False)
+    total = examinations(settings, wanted, None if how.restart else output)
     try:
         with bar("comparing", total) as progress:
             found = run(
@@ -71,9 +105,9 @@ def compare(
                 wanted,
                 output,
                 lambda note: progress.advance(note=note),
-                jobs=jobs,
-                threads=threads,
-                restart=restart,
+                jobs=how.jobs,
+                threads=how.threads,
+                restart=how.restart,
             )
     except KeyboardInterrupt:
         # The runs that are complete deserve their report; an older comparison has one.
@@ -81,8 +115,50 @@ def compare(
             write_report(left, output)
         raise
     path = write_report(found, output)
-    if as_json:
+    if how.as_json:
         typer.echo(found.model_dump_json(indent=1))
         return
     stdout.print(summary_table(found))
     typer.echo(f"report: {path}")
+
+
+def _compare_on_several(
+    settings: list[TrainConfig], wanted: CompareSettings, output: Path, how: How
+) -> None:
+    from townlet_replay.cli.console import bar, printable, stdout
+    from townlet_replay.compare.overall_report import overall_table, results_of
+    from townlet_replay.compare.overall_wording import counted_in_words, troubles
+    from townlet_replay.compare.report import PAGE
+    from townlet_replay.compare.several import (
+        check_folder,
+        compare_several,
+        entries_of,
+        examinations_of,
+    )
+
+    check_folder(output, several=True)
+    entries = entries_of(settings)
+    total = examinations_of(entries, wanted, None if how.restart else output)
+    with bar("comparing", total) as progress:
+        found = compare_several(
+            entries,
+            wanted,
+            output,
+            lambda note: progress.advance(note=note),
+            jobs=how.jobs,
+            threads=how.threads,
+            restart=how.restart,
+        )
+    if how.as_json:
+        typer.echo(results_of(found).model_dump_json(indent=1))
+    else:
+        stdout.print(overall_table(found))
+        for sentence in (counted_in_words(found), *troubles(found)):
+            typer.echo(printable(sentence))
+        typer.echo(f"report: {output / PAGE}")
+    failed = [place.name for place in found.places if place.trouble is not None]
+    if failed:
+        raise TrainingError(
+            f"{', '.join(failed)}: could not be compared, the report says why; the same command "
+            "goes on with what is missing"
+        )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 from townlet_replay.compare import wording
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
-from townlet_replay.compare.panels import Group
-from townlet_replay.compare.paper import page_of
+from townlet_replay.compare.paper import GROUPS, page_of, places_of
 
 _SECTIONS = {
     "verdict": "Verdict",
@@ -24,7 +23,6 @@ _SECTIONS = {
     "residents": "Residents",
     "everything": "Every seed",
 }
-_GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 def html_of(findings: Findings) -> str:
@@ -35,7 +33,7 @@ def html_of(findings: Findings) -> str:
     """
     facts = _facts(findings)
     found = facts["groups"]
-    present = {name for name in _GROUPS if found[name]}
+    present = {name for name in GROUPS if found[name]}
     sections = [
         (anchor, title)
         for anchor, title in _SECTIONS.items()
@@ -50,10 +48,7 @@ def html_of(findings: Findings) -> str:
 def _facts(findings: Findings) -> dict[str, Any]:
     """Return everything the template shows but the scripts."""
     comparison = findings.comparison
-    groups: dict[Group, list[dict[str, Any]]] = {name: [] for name in _GROUPS}
-    for number, chart in enumerate(all_charts(findings)):
-        about = {"number": number, "title": chart.title, "wide": chart.wide}
-        groups[chart.group].append(about)
+    groups = places_of(all_charts(findings))
     arms = comparison.arms
     return {
         "scenario": comparison.scenario,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from townlet_replay.compare.panels import Chart
+from townlet_replay.compare.panels import Chart, Group
 from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.errors import TrainingError
 from townlet_replay.view.packed import as_json
 from townlet_replay.view.shell import source_of
 
 TEMPLATES = Path(__file__).parent / "templates"
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 def page_of(template: str, title: str, facts: Mapping[str, Any], charts: Sequence[Chart]) -> str:
@@ -51,6 +52,15 @@ def page_of(template: str, title: str, facts: Mapping[str, Any], charts: Sequenc
         data=markup(as_json([figure_of(chart) for chart in charts])),
     )
     return text
+
+
+def places_of(charts: Sequence[Chart]) -> dict[Group, list[dict[str, Any]]]:
+    """Return what a template needs to place charts, by group; a group without charts is empty."""
+    groups: dict[Group, list[dict[str, Any]]] = {name: [] for name in GROUPS}
+    for number, chart in enumerate(charts):
+        about = {"number": number, "title": chart.title, "wide": chart.wide}
+        groups[chart.group].append(about)
+    return groups
 
 
 def _inline(script: str) -> str:

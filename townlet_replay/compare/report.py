@@ -56,7 +56,7 @@ def summary_table(comparison: Comparison) -> RichTable:
             table.add_row(line.arm.name, "refused", "", "", "", "")
             continue
         normalised = None if line.normalised is None else line.normalised.value
-        scores = _narrow(line.sampled), _narrow(line.greedy), number(normalised, 2)
+        scores = narrow(line.sampled), narrow(line.greedy), number(normalised, 2)
         table.add_row(line.arm.name, *scores, count(budget.live), count(budget.captured))
     return table
 
@@ -78,7 +78,7 @@ def stages_table(comparison: Comparison) -> RichTable:
     return table
 
 
-def _narrow(found: Estimate | None) -> str:
+def narrow(found: Estimate | None) -> str:
     """Return a figure, with its interval on a line below."""
     if found is None or found.low is None or found.high is None:
         return NONE if found is None else number(found.value)
