@@ -121,9 +121,9 @@ def test_a_profile_counts_scenarios_and_seeds(three):
     [
         (lambda f: with_scale(f, -1.0), "the script scores no more than random"),
         (lambda f: with_scale(f, 0.005), "the script scores no more than random"),
-        (lambda f: without(f, "bc", refused="no choice in it"), "bc was refused there: no choice"),
-        (lambda f: without(f, "bc", "live_sb3"), "live_sb3 has no finished run there; bc has no"),
-        (lambda f: without(f, "script", refused="nobody"), "script was refused there: nobody"),
+        (lambda f: without(f, "bc", refused="no choice in it"), "bc: refused: no choice"),
+        (lambda f: without(f, "bc", "live_sb3"), "live_sb3: no finished run; bc: no"),
+        (lambda f: without(f, "script", refused="nobody"), "script: refused: nobody"),
     ],
 )
 def test_a_scenario_that_cannot_count_counts_for_no_arm(three, changed, why):
@@ -149,8 +149,8 @@ def test_an_arm_that_no_scenario_has_is_told_and_costs_no_scenario():
     found = Overall(places)
     assert found.arms == ("live_native", "live_sb3")
     assert found.counted == NAMES
-    assert found.absent["bc"].startswith("green: bc was refused there: no clone; blue:")
-    assert found.absent["bc_then_live"].startswith("green: bc_then_live has no finished run")
+    assert found.absent["bc"] == "refused: no clone (green, blue, red)"
+    assert found.absent["bc_then_live"] == "no finished run (green, blue, red)"
     assert any(text.startswith("bc is not shown: ") for text in words.troubles(found))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import shutil
 
 import pytest
 import yaml
@@ -118,7 +119,7 @@ def test_what_was_broken_off_goes_on_and_ends_as_if_it_never_was(found, folder, 
     assert [scenario.complete for scenario in stored.scenarios] == [True, False, False]
     assert stored.counted == (NAMES[0],)
     left_out = [scenario.left_out for scenario in stored.scenarios]
-    assert left_out == [None, "bc has no finished run there", "it has not begun"]
+    assert left_out == [None, "bc: no finished run", "it has not begun"]
     for name in ("report.md", "report.html"):
         assert "Incomplete" in (tmp_path / name).read_text()
         assert "Interrupted" in (tmp_path / NAMES[1] / name).read_text()
@@ -161,6 +162,30 @@ def test_what_fails_as_a_whole_does_not_stop_the_others(found, tmp_path, monkeyp
     monkeypatch.setattr(several, "compare", full)
     with pytest.raises(DiskError, match="no space left"):
         compare_several(entries(), QUICK, tmp_path)
+
+
+def test_what_is_left_of_another_call_counts_as_far_as_it_was_asked_for(found, folder, tmp_path):
+    """Broken off in the first scenario, with finished results of the second on disk."""
+    second = tmp_path / NAMES[1]
+    shutil.copytree(folder / NAMES[1], second)
+
+    def stop(note):
+        raise KeyboardInterrupt
+
+    def left(settings, **options):
+        with pytest.raises(KeyboardInterrupt):
+            compare_several(entries(), settings, tmp_path, stop, **options)
+        return json.loads((tmp_path / "overall.json").read_text())
+
+    fewer = left(QUICK.model_copy(update={"arms": ("live_native", "script", "random")}))
+    assert fewer["scenarios"][1]["complete"]
+    assert [arm["arm"] for arm in fewer["arms"]] == ["live_native"]
+    more = left(QUICK.model_copy(update={"seeds": 3}))
+    assert more["counted"] == [NAMES[1]]
+    assert not more["scenarios"][1]["complete"]
+    changed = left(QUICK.model_copy(update={"eval_seeds": 3}), restart=True)
+    assert changed["scenarios"][1]["left_out"] == "it has not begun"
+    assert changed["counted"] == []
 
 
 def test_results_that_cannot_be_read_are_told_when_it_is_broken_off(tmp_path):

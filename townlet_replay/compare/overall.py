@@ -14,7 +14,7 @@ import numpy as np
 
 from townlet_replay.compare.findings import BASELINES, Budget, Findings, estimate, mean
 from townlet_replay.compare.results import REFERENCES, Arm, ArmName, Comparison, Run
-from townlet_replay.compare.scores import score
+from townlet_replay.compare.scores import scale_of, score
 from townlet_replay.compare.statistics import (
     Estimate,
     Floats,
@@ -23,7 +23,6 @@ from townlet_replay.compare.statistics import (
     profile_over_tasks,
 )
 
-_SMALLEST_GAP = 1e-6
 _GRID = 121
 
 
@@ -193,9 +192,9 @@ def _no_scale(place: Place) -> str | None:
     for name in REFERENCES:
         arm = place.comparison.arm(name)
         if arm is None or not arm.runs:
-            return _why_no_runs(place.comparison, name)
-    scale = Findings(place.comparison).scale
-    if scale is None or scale.script - scale.random <= _SMALLEST_GAP:
+            return f"{name}: {_why_no_runs(place.comparison, name)}"
+    scale = scale_of(place.comparison)
+    if scale is None or scale.script < scale.random:
         return "the script scores no more than random, so there is nothing to measure scores by"
     return None
 
@@ -203,29 +202,26 @@ def _no_scale(place: Place) -> str | None:
 def _why_no_runs(comparison: Comparison, name: ArmName) -> str:
     arm: Arm | None = comparison.arm(name)
     if arm is not None and arm.refused is not None:
-        return f"{name} was refused there: {arm.refused}"
-    if name not in comparison.settings.arms:
-        return f"{name} was not asked for there"
-    return f"{name} has no finished run there"
+        return f"refused: {arm.refused}"
+    return "not asked for" if name not in comparison.settings.arms else "no finished run"
 
 
 def _lacking(found: Findings, arms: Sequence[ArmName]) -> str | None:
     """Return which arms a scenario lacks that others have; None: it has all of them."""
-    reasons = [_why_no_runs(found.comparison, name) for name in arms if not _runs(found, name)]
+    told = found.comparison
+    reasons = [f"{name}: {_why_no_runs(told, name)}" for name in arms if not _runs(found, name)]
     if reasons:
         return "; ".join(reasons)
     if arms and not shared_seeds(found, arms):
-        return "there is no training seed that all arms have finished there"
+        return "no training seed that all arms have finished"
     return None
 
 
 def _why_absent(scaled: Sequence[Findings], name: ArmName) -> str:
     """Return why an arm has no run in any scenario that has a scale."""
-    if not scaled:
-        return "no scenario has a scale"
-    return "; ".join(
-        dict.fromkeys(
-            f"{found.comparison.scenario}: {_why_no_runs(found.comparison, name)}"
-            for found in scaled
-        )
-    )
+    scenarios: dict[str, list[str]] = {}
+    for found in scaled:
+        why = _why_no_runs(found.comparison, name)
+        scenarios.setdefault(why, []).append(found.comparison.scenario)
+    reasons = [f"{why} ({', '.join(names)})" for why, names in scenarios.items()]
+    return "; ".join(reasons) or "no scenario has a scale"

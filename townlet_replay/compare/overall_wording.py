@@ -17,8 +17,8 @@ VERDICT = (
     "P(better) is the chance that one more seed of an arm scores more than one of the baseline, "
     "mean over scenarios, sampled play. The median is that of the scenarios' means; the optimality "
     "gap is the mean of what is missing to the script, where more than the script counts as "
-    "nothing missing. These three have no interval: of few seeds none would hold. Steps are means "
-    "over scenarios."
+    "nothing missing. These three have no interval: of few seeds it would not hold. Steps are "
+    "means over scenarios."
 )
 PARITY = (
     "Rollouts of live training, stored and trained on again by a learner of another seed, in each "
@@ -126,7 +126,7 @@ def improvement_sheet(overall: Overall) -> Sheet:
 
 def better_in_words(overall: Overall) -> str:
     """Say what :func:`improvement_sheet` holds."""
-    return f"Probability of improvement on {overall.baseline}, scenario by scenario:"
+    return f"Probability of improvement on {overall.baseline} in each scenario, with all its seeds:"
 
 
 def standing_sheet(overall: Overall) -> Sheet:

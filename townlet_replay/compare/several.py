@@ -10,7 +10,7 @@ from typing import NamedTuple
 from townlet_env.config.load import load_scenario
 from townlet_env.errors import TownletError
 from townlet_replay.compare.course import Course, Watch
-from townlet_replay.compare.keeping import PLAN
+from townlet_replay.compare.keeping import PLAN, identity_of, seal
 from townlet_replay.compare.overall import Overall, Place
 from townlet_replay.compare.overall_report import OVERALL, write_overall
 from townlet_replay.compare.report import PAGE, write_report
@@ -129,10 +129,11 @@ def compare_several(
             except DiskError:
                 raise
             except TownletError as error:
-                places.append(_left(name, folder)._replace(trouble=str(error)))
+                left = _left(Entry(name, config), settings, folder)
+                places.append(left._replace(trouble=str(error)))
             _report(places[-1], folder)
     except KeyboardInterrupt:
-        rest = [_left(name, directory / name) for name, _ in entries[len(places) :]]
+        rest = [_left(e, settings, directory / e.name) for e in entries[len(places) :]]
         for number, place in enumerate(rest):
             folder = directory / place.name
             if number == 0 or not (folder / PAGE).is_file():
@@ -153,11 +154,20 @@ def _naming(watch: Watch, name: str) -> Watch:
     return lambda note: watch(f"{name}: {note}")
 
 
-def _left(name: str, folder: Path) -> Place:
-    """Return what an earlier or a broken comparison left."""
+def _left(entry: Entry, settings: CompareSettings, folder: Path) -> Place:
+    """Return what an earlier or a broken comparison left of what is asked for now."""
+    name, config = entry
     if not (folder / RESULTS).is_file():
         return Place(name, None)
     try:
-        return Place(name, read_results(folder))
+        found = read_results(folder)
+        now = identity_of(Course.plan(config, settings, folder))
     except TownletError as error:
         return Place(name, None, str(error))
+    if seal(found.identity) != seal(now):
+        return Place(name, None)  # of other settings, and about to be replaced
+    before = found.settings
+    enough = set(settings.arms) <= set(before.arms) and settings.seeds <= before.seeds
+    arms = tuple(arm for arm in found.arms if arm.name in settings.arms)
+    changes = {"arms": arms, "settings": settings, "complete": found.complete and enough}
+    return Place(name, found.model_copy(update=changes))
