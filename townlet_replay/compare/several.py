@@ -168,6 +168,5 @@ def _left(entry: Entry, settings: CompareSettings, folder: Path) -> Place:
         return Place(name, None)  # of other settings, and about to be replaced
     before = found.settings
     enough = set(settings.arms) <= set(before.arms) and settings.seeds <= before.seeds
-    arms = tuple(arm for arm in found.arms if arm.name in settings.arms)
-    changes = {"arms": arms, "settings": settings, "complete": found.complete and enough}
+    changes = {"settings": settings, "complete": found.complete and enough}
     return Place(name, found.model_copy(update=changes))
