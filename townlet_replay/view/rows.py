@@ -67,7 +67,8 @@ def _behaviour(
         "values": known.values[:rows],
         "log_probs": known.log_probs,
     }
-    if known.logits is not None and rows:
+    one_of_many = flat.shape[1] == 1 and np.issubdtype(actions.dtype, np.integer)
+    if known.logits is not None and rows and one_of_many:
         chances = probabilities(known.logits, mask)
         likely = np.argsort(-chances, axis=1, kind="stable")[:, :MOST_ACTIONS]
         best = np.take_along_axis(chances, likely, axis=1)
@@ -128,7 +129,7 @@ def rows_of(capture: Capture, episode: int | None, reason: str) -> Facts:
         "subtitle": origin.scenario_description or "",
         "episode": number,
         "seed": samples[0].meta.capture_metadata.seed,
-        "note": f"Rows as they were recorded. {reason}",
+        "note": f"Rows as they were recorded. {_without_place(capture, reason)}",
         "ticks": max(int(sample.ticks[-1]) for sample in samples) - begin + 2,
         "agents": [agent for agent, _ in found],
         "actions": list(samples[0].meta.action_lookup.values()),
@@ -150,6 +151,7 @@ def _pieces(name: str, pieces: list[ReplaySample], begin: int) -> tuple[Facts, F
         parts = np.concatenate([sample.extras["reward_components"] for sample in pieces])
         agent["parts"] = np.zeros((end - first, parts.shape[1]), np.float32)
         agent["parts"][looks - first + 1] = parts
+    agent["actions"] = list(pieces[0].meta.action_lookup.values())
     known = Known(
         np.concatenate([sample.old_log_probs for sample in pieces]),
         np.concatenate([sample.value_preds[:-1] for sample in pieces]),
@@ -159,6 +161,13 @@ def _pieces(name: str, pieces: list[ReplaySample], begin: int) -> tuple[Facts, F
     mask = np.concatenate(masks) if len(masks) == len(pieces) else None
     actions = np.concatenate([sample.actions for sample in pieces])
     return agent, _behaviour(looks, actions, known, mask)
+
+
+def _without_place(capture: Capture, reason: str) -> str:
+    """Return a reason that does not tell where the capture is: pages are passed on."""
+    for place in (capture.path, capture.path.parent):
+        reason = reason.removeprefix(f"{place}: ")
+    return reason[:1].upper() + reason[1:]
 
 
 def _joined(pieces: list[ReplaySample], name: str) -> NDArray[Any] | None:

@@ -1,7 +1,7 @@
 // Moving through the episode: play, scrub, keys, links. At most one drawing per frame.
 const SPEEDS = [2, 8, 30, 120, 600], TEXTS = 90;  // milliseconds between two changes of the texts
 const state = { tick: 0, follow: 0, playing: false, speed: 8, group: 0, frames: 0, slowest: 0,
-  sentence: "" };
+  sentence: "", valued: "" };
 const drawn = { tick: -1, follow: -1 };
 let asked = false, last = 0, rest = 0, textAt = -1e9, linkTimer = 0;
 
@@ -51,9 +51,19 @@ function drawTexts() {
   put($("rewards-title"), state.sentence);
   const minute = town ? facts.clock[tick] : null, two = (v) => String(v).padStart(2, "0");
   const time = minute === null ? "" : `, ${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
-  put($("clock"), `tick ${tick} of ${facts.ticks - 1}${time}`);
+  const when = `tick ${tick} of ${facts.ticks - 1}${time}`;
+  put($("clock"), when);
+  put($("values"), state.valued);
   $("line").setAttribute("aria-valuenow", tick);
+  $("line").setAttribute("aria-valuetext", when);
+  showParts(tick, follow);
+  tell();
   drawn.text = `${tick} ${follow}`;
+}
+// Quiet while it plays: nobody can listen as fast.
+function tell() {
+  if (state.playing) return;
+  put($("said"), `${$("clock").textContent}. ${state.sentence}. ${said(state.tick, state.follow)}`);
 }
 function drawAll() {
   if (town) drawMap();
@@ -93,7 +103,10 @@ function roll(now) {
 function play(on) {
   state.playing = on;
   put($("play"), on ? "\u275a\u275a" : "\u25b6");
-  if (!on) return link();
+  if (!on) {
+    tell();
+    return link();
+  }
   if (state.tick >= facts.ticks - 1) state.tick = 0;
   last = performance.now();
   rest = 0;
@@ -123,7 +136,9 @@ const KEYS = { " ": () => play(!state.playing), n: () => jump(1), p: () => jump(
   ArrowLeft: (event) => goto(state.tick - (event.shiftKey ? 10 : 1)),
   ArrowRight: (event) => goto(state.tick + (event.shiftKey ? 10 : 1)),
   Home: () => goto(0), End: () => goto(facts.ticks - 1), "+": () => zoom(0.5, state.tick),
-  "-": () => zoom(2, state.tick), f: () => follow((state.follow + 1) % people.length) };
+  "-": () => zoom(2, state.tick), f: () => follow((state.follow + 1) % people.length),
+  "?": () => $("help").showModal() };
+const LINE_KEYS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
 function listen() {
   $("play").addEventListener("click", () => play(!state.playing));
@@ -131,6 +146,7 @@ function listen() {
   $("on").addEventListener("click", () => goto(state.tick + 1));
   $("prev").addEventListener("click", () => jump(-1));
   $("next").addEventListener("click", () => jump(1));
+  $("ask").addEventListener("click", KEYS["?"]);
   $("speed").addEventListener("change", () => speed(Number($("speed").value)));
   const line = $("line");
   line.addEventListener("pointerdown", (event) => {
@@ -145,9 +161,14 @@ function listen() {
   line.addEventListener("dblclick", () => { setRange(0, facts.ticks); moveHead(state.tick); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if ($("help").open) {  // a dialog keeps its keys
+      if (event.key === "?") $("help").close();
+      return;
+    }
     const { tagName } = event.target;  // what has the focus keeps the keys that are its own
     if (tagName === "SELECT" || (tagName === "BUTTON" && event.key === " ")) return;
     if (event.key >= "1" && event.key <= "5") speed(SPEEDS[event.key - 1]);
+    else if (event.target === line && Object.hasOwn(LINE_KEYS, event.key)) goto(state.tick + LINE_KEYS[event.key]);
     else if (Object.hasOwn(KEYS, event.key)) KEYS[event.key](event);
     else return;
     event.preventDefault();
@@ -160,7 +181,17 @@ function listen() {
     if (width !== innerWidth) { width = innerWidth; drawAll(); }
   });
   window.addEventListener("hashchange", readAddress);
+  if (town) listenToMap(follow);
   onTheme(drawAll);
+  for (const [name, paper] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(name, () => {  // dark ink on white paper
+      document.documentElement.classList.toggle("printed", paper);
+      readTheme();
+      drawAll();
+      drawMoving();
+      drawTexts();
+    });
+  }
 }
 
 function fill() {
@@ -180,9 +211,14 @@ function fill() {
   });
   if (groups.length) choose(0);
   else $("prev").hidden = $("next").hidden = true;
-  if (facts.components.length) {
-    facts.components.forEach((name, c) => $("components").append(chip("span", colour(c + 1), words(name))));
-  }
+  facts.components.forEach((name, c) => {
+    const node = chip("span", colour(c + 1), words(name)), number = make("span", "number");
+    node.append(number);
+    $("components").append(node);
+    parts.push(number);
+  });
+  if (town) showLegend();
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) speed(SPEEDS[0]);
   $("line").setAttribute("aria-valuemin", 0);
   $("line").setAttribute("aria-valuemax", facts.ticks - 1);
 }

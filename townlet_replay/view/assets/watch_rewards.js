@@ -45,8 +45,9 @@ function drawRewards(tick, k) {
     (v) => h - 8 - ((v - least) / (greatest - least || 1)) * (h - 16));
   const sum = tick >= from ? totals[k][Math.min(tick - from, totals[k].length - 1)] : 0;
   const now = tick > from && tick < from + reward.length ? `reward ${figure(rewardAt(k, tick))}, ` : "";
-  state.sentence = `${people[k].name}: ${now}return so far ${figure(sum)}` +
-    (greatest >= least ? `; value ${figure(least)} to ${figure(greatest)} (line)` : "");
+  state.sentence = `${people[k].name}: ${now}return so far ${figure(sum)}`;
+  state.valued = `Reward per tick, ${wide} ticks.` + (greatest >= least
+    ? ` The line is the value, from ${figure(least)} to ${figure(greatest)}.` : "");
 }
 
 // Component by component, so that the colour is changed eight times and not a thousand.

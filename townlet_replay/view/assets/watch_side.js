@@ -1,6 +1,6 @@
 // Texts beside the map. They change a few times a second at most: nobody reads faster.
 const NEEDS = ["hunger", "hygiene", "energy"], NEWS = 7, BACK = 40;
-const cards = [], lines = [], details = [];
+const cards = [], lines = [], details = [], parts = [];
 
 function buildSide(follow) {
   people.forEach((person, k) => {
@@ -18,10 +18,11 @@ function buildSide(follow) {
       });
       right.append(row);
     }
-    card.append(name, right);
+    const dot = make("i", "dot");
+    card.append(dot, name, right);
     card.addEventListener("click", () => follow(k));
     $("people").append(card);
-    cards.push({ card, name, what, bars });
+    cards.push({ card, dot, what, bars });
   });
   for (let n = 0; n < NEWS; n++) {
     const line = make("li"), when = make("span"), what = make("b"), rest = make("span");
@@ -40,11 +41,11 @@ function buildSide(follow) {
 }
 
 function showPeople(tick, followed) {
-  cards.forEach(({ card, name, what, bars }, k) => {
+  cards.forEach(({ card, dot, what, bars }, k) => {
     const present = here(k, tick), row = tick - people[k].from, person = people[k];
     const pressed = String(k === followed);
     if (card.getAttribute("aria-pressed") !== pressed) card.setAttribute("aria-pressed", pressed);
-    if (name.shade !== person.colour()) name.style.color = name.shade = person.colour();
+    if (dot.shade !== person.colour()) dot.style.background = dot.shade = person.colour();
     mark(card, present ? "person" : "person away");
     if (!town) {
       const sum = totals[k][Math.max(0, Math.min(row, totals[k].length - 1))];
@@ -61,6 +62,23 @@ function showPeople(tick, followed) {
       mark(fill, share < 0.2 ? "bad" : share < 0.45 ? "low" : "");
     });
   });
+}
+
+const namesOf = (k) => people[k].actions || facts.actions;
+const needsOf = (k, tick) => NEEDS.map((need) => `${need} ${(at(k, need, tick) / 10000).toFixed(2)}`).join(", ");
+
+// Components of the reward of this tick, beside their colours.
+function showParts(tick, k) {
+  const row = tick - people[k].from, paid = people[k].parts && row > 0 && row < people[k].reward.length;
+  parts.forEach((node, c) => put(node, paid ? figure(people[k].parts[row * people[k].parts.width + c]) : "-"));
+}
+
+// The tick in words, for those who hear the page.
+function said(tick, k) {
+  if (!town) return "";
+  const doing = here(k, tick) ? `${facts.words[at(k, "doing", tick)]}, ${needsOf(k, tick)}` : "not in town";
+  const news = lines.filter(({ when }) => parseInt(when.textContent, 10) === tick);
+  return [doing, ...news.map(({ what, rest }) => what.textContent + rest.textContent)].join("; ");
 }
 
 function showNews(tick) {
@@ -80,19 +98,20 @@ function showNews(tick) {
 }
 
 function showDetail(tick, k) {
-  const known = facts.known[k], row = tick < facts.ticks ? rowAt[k][tick] : -1, shown = [];
+  const known = facts.known[k], row = rowAt[k][tick], shown = [];
+  if (town && here(k, tick)) shown.push([`${needsOf(k, tick)}; ${at(k, "wallet", tick).toFixed(2)} meals`, null, null]);
   put($("detail-title"), `${people[k].name}: what it knew and chose next`);
   if (known && row >= 0) {
     const n = known.action.width, action = known.action.subarray(row * n, (row + 1) * n);
-    const named = n === 1 && facts.actions[action[0]] !== undefined;
-    const chosen = named ? words(facts.actions[action[0]]) : Array.from(action, (v) => figure(v)).join(", ");
+    const named = n === 1 && namesOf(k)[action[0]] !== undefined;
+    const chosen = named ? words(namesOf(k)[action[0]]) : Array.from(action, (v) => figure(v)).join(", ");
     const log = known.log_probs[row];
     shown.push([`chooses ${chosen}`, null, null]);
     if (!Number.isNaN(log)) shown.push([`probability of it ${Math.exp(log).toFixed(3)}`, null, null]);
     if (!Number.isNaN(known.values[row])) shown.push([`value ${figure(known.values[row], 4)}`, null, null]);
     for (let j = 0; known.likely && j < known.likely.width; j++) {
       const place = row * known.likely.width + j, share = known.probs[place] / 10000;
-      if (share > 0) shown.push([words(facts.actions[known.likely[place]]), share, share.toFixed(3)]);
+      if (share > 0) shown.push([words(namesOf(k)[known.likely[place]] ?? known.likely[place]), share, share.toFixed(3)]);
     }
     if (!town) {
       const { seen } = people[k], m = seen.width;

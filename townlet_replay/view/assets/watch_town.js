@@ -1,8 +1,11 @@
 // The map: walls and objects are drawn once, people and what binds them whenever they move.
 let cellSize = 0;
+const TALLEST = 0.8;  // height of the map by that of the window
+const dotSize = () => Math.max(4, cellSize * 0.42);
 
 function drawMap() {
   const { width, height, walls, objects } = facts.map;
+  $("ground").parentElement.style.maxWidth = `${Math.round((TALLEST * innerHeight * width) / height)}px`;
   const [pen, w] = fitted($("ground"), height / width), size = cellSize = w / width;
   pen.fillStyle = theme.paper;
   pen.fillRect(0, 0, w, height * size);
@@ -12,17 +15,50 @@ function drawMap() {
       if (row[x] === "#") pen.fillRect(x * size, y * size, size + 0.5, size + 0.5);
     }
   });
-  const kinds = [...new Set(objects.map((o) => o.kind))];
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  pen.font = `600 ${Math.max(7, size * 0.55)}px system-ui`;
+  pen.font = `600 ${Math.max(7, size * 0.5)}px system-ui`;
   for (const o of objects) {
-    pen.fillStyle = `hsl(${(kinds.indexOf(o.kind) * 360) / kinds.length} 28% 56%)`;
+    pen.fillStyle = shadeOf(o.kind);
     pen.fillRect(o.x * size + 1, o.y * size + 1, size - 2, size - 2);
     pen.fillStyle = "#fff";
-    if (size >= 11) pen.fillText(o.kind[0].toUpperCase(), (o.x + 0.5) * size, (o.y + 0.55) * size);
+    if (size >= 11) pen.fillText(signOf(o.kind), (o.x + 0.5) * size, (o.y + 0.55) * size);
   }
   fitted($("stage"), height / width);
+}
+
+// The shortest beginning that no other kind has.
+const kindsOf = () => [...new Set(facts.map.objects.map((o) => o.kind))];
+function signOf(kind) {
+  let letters = 1;
+  while (letters < kind.length && kindsOf().some((other) => other !== kind &&
+    other.startsWith(kind.slice(0, letters)))) letters += 1;
+  return kind[0].toUpperCase() + kind.slice(1, letters);
+}
+const shadeOf = (kind) => `hsl(${(kindsOf().indexOf(kind) * 360) / kindsOf().length} 28% 35%)`;
+
+function showLegend() {
+  for (const kind of kindsOf()) $("legend").append(chip("span", shadeOf(kind), `${signOf(kind)} ${words(kind)}`));
+  for (const text of ["green line: trust", "red line: rivalry", "dotted: waits for",
+    "full: uses or has reserved", "number: how many wait"]) $("legend").append(make("span", "keys", text));
+  $("legend").hidden = false;
+}
+
+// What stands where the pointer is, and a click follows whoever does.
+function listenToMap(follow) {
+  const found = (event) => {
+    const box = $("stage").getBoundingClientRect();
+    const x = Math.floor((event.clientX - box.left) / cellSize), y = Math.floor((event.clientY - box.top) / cellSize);
+    const there = people.map((_, k) => k).filter((k) => here(k, state.tick) &&
+      at(k, "x", state.tick) === x && at(k, "y", state.tick) === y);
+    const things = facts.map.objects.filter((o) => o.x === x && o.y === y);
+    return [there, [...there.map((k) => people[k].name), ...things.map((o) => words(o.name))].join(", ")];
+  };
+  $("stage").addEventListener("pointermove", (event) => { $("stage").title = found(event)[1]; });
+  $("stage").addEventListener("click", (event) => {
+    const [there] = found(event);
+    if (there.length) follow(there[(there.indexOf(state.follow) + 1) % there.length]);
+  });
 }
 
 function drawTown(tick, followed) {
@@ -54,7 +90,7 @@ function drawTown(tick, followed) {
   for (const { k, x, y } of there) {
     pen.fillStyle = people[k].colour();
     pen.beginPath();
-    pen.arc(x, y, size * 0.42, 0, 7);
+    pen.arc(x, y, dotSize(), 0, 7);
     pen.fill();
     if (k === followed) {
       pen.strokeStyle = theme.ink;
@@ -67,7 +103,7 @@ function drawTown(tick, followed) {
 }
 
 function drawTies(pen, tick, bySlot) {
-  for (const [kind, shade] of [["trust", theme.green], ["rivalry", theme.red]]) {
+  for (const [kind, shade, side] of [["trust", theme.green, 2.5], ["rivalry", theme.red, -2.5]]) {
     const { a, b, strength } = facts.ties[kind];
     pen.strokeStyle = shade;
     for (let pair = 0; pair < a.length; pair++) {
@@ -77,8 +113,10 @@ function drawTies(pen, tick, bySlot) {
       pen.globalAlpha = 0.25 + 0.6 * tie;
       pen.lineWidth = 1 + 3 * tie;
       pen.beginPath();
-      pen.moveTo(one.x, one.y);
-      pen.lineTo(other.x, other.y);
+      const long = Math.hypot(other.x - one.x, other.y - one.y) || 1;
+      const dx = (side * (one.y - other.y)) / long, dy = (side * (other.x - one.x)) / long;
+      pen.moveTo(one.x + dx, one.y + dy);
+      pen.lineTo(other.x + dx, other.y + dy);
       pen.stroke();
     }
   }
@@ -106,7 +144,7 @@ function drawLines(pen, there, middle) {
 // Names go where there is room: above, below, right, left; who finds none stays without one.
 const widths = [];
 function drawNames(pen, there, followed) {
-  const font = Math.min(14, Math.max(10, cellSize * 0.7)), high = font + 1, half = cellSize * 0.42;
+  const font = Math.min(14, Math.max(10, cellSize * 0.7)), high = font + 1, half = dotSize();
   const dots = there.map(({ x, y }) => [x - half, y - half, 2 * half, 2 * half]), taken = [];
   const apart = (left, top, wide, box) => left > box[0] + box[2] || left + wide < box[0] ||
     top > box[1] + box[3] || top + high < box[1];
@@ -116,7 +154,7 @@ function drawNames(pen, there, followed) {
   pen.lineJoin = "round";
   const order = [...there].sort((p, q) => (q.k === followed) - (p.k === followed));
   for (const { k, x, y } of order) {
-    const name = people[k].name.slice(0, 24), gap = cellSize * 0.5 + 1;
+    const name = people[k].name.slice(0, 24), gap = half + 2;
     if (!widths[k] || widths[k][0] !== font) widths[k] = [font, pen.measureText(name).width];
     const wide = widths[k][1];
     const spots = [[x - wide / 2, y - gap - high], [x - wide / 2, y + gap], [x + gap, y - high / 2],
