@@ -170,7 +170,7 @@ def test_it_is_printed_with_dark_ink(browser, town):
 
 
 def test_the_legend_tells_things_apart(browser, tmp_path):
-    script_capture("shared_flat", tmp_path / "rows")
+    script_capture("town_day", tmp_path / "rows")
     facts = facts_of(tmp_path / "rows")
     page_file = write_page(facts, tmp_path / "watch.html")
     with looking_at(browser, page_file) as page:
@@ -178,6 +178,7 @@ def test_the_legend_tells_things_apart(browser, tmp_path):
         signs = [text.split()[0] for text in page.locator("#legend .chip").all_inner_texts()]
         assert len(signs) == len({o["kind"] for o in facts["map"]["objects"]})
         assert len(set(signs)) == len(signs)
+        assert max(map(len, signs)) == 2, "more does not fit into a cell"
 
 
 def test_a_click_on_the_map_follows_who_is_there(browser, town):

@@ -27,13 +27,12 @@ function drawMap() {
   fitted($("stage"), height / width);
 }
 
-// The shortest beginning that no other kind has.
+// The first letter, and the first one that sets it apart where kinds begin alike.
 const kindsOf = () => [...new Set(facts.map.objects.map((o) => o.kind))];
 function signOf(kind) {
-  let letters = 1;
-  while (letters < kind.length && kindsOf().some((other) => other !== kind &&
-    other.startsWith(kind.slice(0, letters)))) letters += 1;
-  return kind[0].toUpperCase() + kind.slice(1, letters);
+  const alike = kindsOf().filter((other) => other !== kind && other[0] === kind[0]);
+  const apart = [...kind].findIndex((letter, k) => alike.every((other) => other[k] !== letter));
+  return kind[0].toUpperCase() + (alike.length ? kind[Math.max(1, apart)] || "" : "");
 }
 const shadeOf = (kind) => `hsl(${(kindsOf().indexOf(kind) * 360) / kindsOf().length} 28% 35%)`;
 
