@@ -9,6 +9,7 @@ from townlet_replay.compare import wording
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.paper import GROUPS, page_of, places_of
+from townlet_replay.compare.sentences import sentences
 
 _SECTIONS = {
     "verdict": "Verdict",
@@ -55,6 +56,7 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "complete": comparison.complete,
         "seeds": wording.seeds_in_words(findings),
         "scale": wording.scale_in_words(findings),
+        "sentences": sentences(findings),
         "badges": wording.badges(findings),
         "verdict": wording.verdict_sheet(findings),
         "refused": [(arm.name, arm.refused) for arm in arms if arm.refused is not None],

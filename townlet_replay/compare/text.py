@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from townlet_replay.compare import wording
 from townlet_replay.compare.charts import cards_of
 from townlet_replay.compare.findings import Findings
+from townlet_replay.compare.sentences import sentences
 from townlet_replay.compare.wording import Sheet
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-!|~&$])")
@@ -85,6 +86,9 @@ def _verdict(findings: Findings, pictures: Mapping[str, str]) -> list[str]:
     ways = [f"- **{escaped(a.name)}**: {escaped(a.how)}" for a in comparison.arms if a.runs]
     return [
         "## Verdict\n",
+        "### In words\n",
+        *(f"- {escaped(text)}" for text in sentences(findings)),
+        "",
         *(
             ["Rollouts of live training, stored and trained on again:\n", *badges, ""]
             if badges

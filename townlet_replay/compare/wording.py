@@ -190,10 +190,8 @@ def kpi_sheet(findings: Findings) -> Sheet:
     """Return the key figures by arm."""
     kpis = findings.kpis()
     arms = [arm.name for arm in findings.comparison.arms if arm.runs]
-    rows = tuple(
-        (name, *(interval(of_arms.get(arm)) for arm in arms)) for name, of_arms in kpis.items()
-    )
-    return Sheet(("per resident and episode", *arms), rows)
+    rows = tuple((arm, *(interval(kpis[name].get(arm), 2) for name in kpis)) for arm in arms)
+    return Sheet(("per resident and episode", *kpis), rows)
 
 
 def resident_sheet(findings: Findings) -> Sheet:
