@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from comparisons import made_up
 
+from townlet_replay.compare.charts import all_charts
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.page import html_of
+from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.compare.sentences import sentences
 from townlet_replay.compare.text import markdown
 
@@ -119,3 +121,13 @@ def test_page_and_markdown_say_it():
     findings = Findings(made_up())
     assert "<h3>In words</h3>" in html_of(findings)
     assert "### In words" in markdown(findings, {})
+
+
+def test_panels_that_show_the_same_arms_share_one_legend():
+    page = html_of(Findings(made_up()))
+    assert page.count('<ul class="keys">') == 2
+    curves = page.split('<section id="curves">')[1].split("</section>")[0]
+    assert curves.count("</span> live_sb3</li>") == 1
+    charts = [chart for chart in all_charts(Findings(made_up())) if chart.group == "curves"]
+    assert len(charts) > 1
+    assert not any(figure_of(chart)["layout"]["showlegend"] for chart in charts)

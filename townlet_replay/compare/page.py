@@ -8,7 +8,7 @@ from typing import Any
 from townlet_replay.compare import wording
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
-from townlet_replay.compare.paper import GROUPS, page_of, places_of
+from townlet_replay.compare.paper import GROUPS, keys_of, page_of, places_of
 from townlet_replay.compare.sentences import sentences
 
 _SECTIONS = {
@@ -75,4 +75,5 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "every_seed": wording.seed_sheet(findings),
         "settings": json.dumps(comparison.training, indent=1),
         "groups": groups,
+        "keys": keys_of(all_charts(findings)),
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from townlet_replay.compare.panels import Chart, Group
+from townlet_replay.compare.panels import SHARED, Chart, Group
 from townlet_replay.compare.plotly_charts import figure_of
 from townlet_replay.errors import TrainingError
 from townlet_replay.view.packed import as_json
@@ -15,6 +15,17 @@ from townlet_replay.view.shell import source_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 GROUPS: tuple[Group, ...] = get_args(Group)
+
+_SIGNS = {
+    None: "\u2501",
+    "circle": "\u25cf",
+    "square": "\u25a0",
+    "triangle-up": "\u25b2",
+    "triangle-down": "\u25bc",
+    "diamond": "\u25c6",
+    "cross": "\u271a",
+    "x": "\u2715",
+}
 
 
 def page_of(template: str, title: str, facts: Mapping[str, Any], charts: Sequence[Chart]) -> str:
@@ -61,6 +72,19 @@ def places_of(charts: Sequence[Chart]) -> dict[Group, list[dict[str, Any]]]:
         about = {"number": number, "title": chart.title, "wide": chart.wide}
         groups[chart.group].append(about)
     return groups
+
+
+def keys_of(charts: Sequence[Chart]) -> dict[Group, list[tuple[str, str, str]]]:
+    """Return sign, colour and name of everything in the legend that the charts of a group share."""
+    return {group: _keys([c for c in charts if c.group == group]) for group in SHARED}
+
+
+def _keys(charts: Sequence[Chart]) -> list[tuple[str, str, str]]:
+    named = [s for chart in charts for s in chart.series if not s.faint and s.kind != "band"]
+    found: dict[str, tuple[str, str, str]] = {}
+    for series in named:
+        found.setdefault(series.name, (_SIGNS[series.marker], series.colour, series.name))
+    return list(found.values())
 
 
 def _inline(script: str) -> str:

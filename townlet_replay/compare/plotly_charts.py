@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from townlet_replay.compare.panels import BY_CATEGORY, Chart, Reference, Series
+from townlet_replay.compare.panels import BY_CATEGORY, SHARED, Chart, Reference, Series
 
 _FONT = {"family": "system-ui, sans-serif", "size": 12, "color": "#1d2733"}
 _GRID = "#e3e7eb"
@@ -22,7 +22,8 @@ def figure_of(chart: Chart) -> dict[str, Any]:
     data = [_trace(chart, series) for series in chart.series]
     names = list(dict.fromkeys(str(y) for series in chart.series for y in series.y))
     by_category = chart.group in BY_CATEGORY
-    legend = not by_category and chart.group != "confusion" and _named(chart) > 1
+    bare = by_category or chart.group in (*SHARED, "confusion")
+    legend = not bare and _named(chart) > 1
     # On a phone two names stand side by side.
     room = _LEGEND_ROW * -(-_named(chart) // 2) + 6 if legend else 0
     height = (_WIDE_HEIGHT if chart.wide else _HEIGHT) + room
