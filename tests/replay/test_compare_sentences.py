@@ -125,7 +125,7 @@ def test_page_and_markdown_say_it():
 
 def test_panels_that_show_the_same_arms_share_one_legend():
     page = html_of(Findings(made_up()))
-    assert page.count('<ul class="keys">') == 2
+    assert page.count('<ul class="keys">') == 3
     curves = page.split('<section id="curves">')[1].split("</section>")[0]
     assert curves.count("</span> live_sb3</li>") == 1
     charts = [chart for chart in all_charts(Findings(made_up())) if chart.group == "curves"]

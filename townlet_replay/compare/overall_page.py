@@ -9,7 +9,7 @@ from urllib.parse import quote
 from townlet_replay.compare import overall_wording as words
 from townlet_replay.compare.overall import Overall
 from townlet_replay.compare.panels import Chart
-from townlet_replay.compare.paper import page_of, places_of
+from townlet_replay.compare.paper import keys_of, page_of, places_of
 from townlet_replay.compare.report import PAGE
 
 
@@ -60,4 +60,5 @@ def _facts(overall: Overall, charts: Sequence[Chart]) -> dict[str, Any]:
         "standing": standing,
         "standing_rows": list(zip(links, standing.rows, strict=True)),
         "groups": places_of(charts),
+        "keys": keys_of(charts),
     }

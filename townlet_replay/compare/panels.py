@@ -45,7 +45,7 @@ MARKERS: dict[ArmName, str] = {
 }
 BY_CATEGORY: tuple[Group, ...] = ("scores", "kpis", "thresholds", "overall", "scenarios")
 """Groups whose charts have a line per arm."""
-SHARED: tuple[Group, ...] = ("curves", "health")
+SHARED: tuple[Group, ...] = ("curves", "profile", "health")
 """Groups whose charts share one legend on a page."""
 
 
