@@ -17,6 +17,9 @@ except ImportError:  # not a POSIX system: writers go without a lock
 
 LOCK_SUFFIX = ".lock"
 
+_RECORDING = (
+    "is recording into this capture; wait for it or close it, or choose another directory or prefix"
+)
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 _TRIES = 100  # each means that another writer let go of the lock in between
 
@@ -29,13 +32,15 @@ class WriterLock:
     is not the one it knows.
     """
 
-    def __init__(self, manifest_path: Path, prefix: str) -> None:
+    def __init__(self, manifest_path: Path, prefix: str, doing: str = _RECORDING) -> None:
         """Nothing is locked yet; the manifest as it is now is the one that is known.
 
         Args:
             manifest_path: of the capture.
             prefix: captures with other prefixes have locks of their own.
+            doing: what the owner does and what to do about it, for the one that is refused.
         """
+        self._doing = doing
         self.path = manifest_path.parent / f".{prefix}{LOCK_SUFFIX}"
         self._manifest = manifest_path
         self._known = _stamp(manifest_path)
@@ -93,8 +98,7 @@ class WriterLock:
                 owner = os.read(handle, 20).decode("ascii", "replace") or "unknown"
                 os.close(handle)
                 raise DiskError(
-                    f"{self.path.parent}: another writer (process {owner}) is recording into this "
-                    "capture; wait for it or close it, or choose another directory or prefix"
+                    f"{self.path.parent}: another writer (process {owner}) {self._doing}"
                 ) from error
             except OSError:  # a file system without locks
                 os.close(handle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from townlet_replay.compare.results import (
     WallClock,
 )
 from townlet_replay.errors import TrainingError
+from townlet_replay.lock import WriterLock
 from townlet_replay.provenance import versions
 from townlet_replay.safe_files import check_json, first_problem, read_bytes, to_json, write_files
 from townlet_replay.training.settings import Settings
@@ -38,6 +40,9 @@ _FREE = ("arms", "seeds")
 _ELSEWHERE = ("checkpoint", "resume", "tensorboard", "trace", "telemetry", "capture_dir")
 """Settings of a single run's files, which runs of a comparison do not write, and the capture, whose
 content counts, not its place."""
+
+
+_COMPARING = "is comparing into this folder; wait for it or stop it, or take another folder"
 
 
 class Kept(Settings):
@@ -126,6 +131,20 @@ class Keeper:
         self.directory = directory
         self.identity = dict(identity)
         self.seal = seal(identity)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from comparing into this folder meanwhile.
+
+        Raises:
+            DiskError: Another one does, or the disk refuses.
+        """
+        lock = WriterLock(self.directory / PLAN, "compare", _COMPARING)
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def open(self) -> None:
         """Begin or go on.

@@ -88,7 +88,7 @@ def compare(
         TrainingError: Seeds overlap, no arm is asked for, or the folder holds runs of other
             settings.
         CaptureError: The capture given is damaged or of another catalogue, or the directory cannot
-            be written.
+            be written, or another process compares into it.
         KeyboardInterrupt: Passed on; the results so far are on disk, marked incomplete.
     """
     if not settings.arms:
@@ -98,24 +98,29 @@ def compare(
     if config.capture_dir is not None:
         course.capture()
     keeper = Keeper(directory, identity_of(course))
-    if restart:
-        _clear(directory)
-    keeper.open()
-    situation = _situation(course)
+    with keeper.alone():
+        if restart:
+            _clear(directory)
+        keeper.open()
+        order = Order(config, settings, directory, keeper.identity, _situation(course), threads)
+        return _finish(course, keeper, order, jobs, watch or _unwatched)
+
+
+def _finish(course: Course, keeper: Keeper, order: Order, jobs: int, watch: Watch) -> Comparison:
+    """Do what is left to be done, and write the results before and after."""
     tasks = [task for task in tasks_of(course) if not _is_done(keeper, task)]
     tasks = _without_idle_preparation(tasks)
-    order = Order(config, settings, directory, keeper.identity, situation, threads)
 
     def gather(*, complete: bool) -> Comparison:
-        found = _gather(course, keeper, situation, complete=complete)
+        found = _gather(course, keeper, order.situation, complete=complete)
         files = {RESULTS: to_json(found), LINES: lines_of(found)}
         table = table_bytes(found)
-        write_files(directory, files if table is None else {**files, TABLE: table})
+        write_files(course.directory, files if table is None else {**files, TABLE: table})
         return found
 
     gather(complete=False)
     try:
-        _do_all(order, tasks, jobs, watch or _unwatched)
+        _do_all(order, tasks, jobs, watch)
     except KeyboardInterrupt:
         gather(complete=False)
         raise
