@@ -10,19 +10,21 @@ import torch
 from townlet_replay import ReplayDataset, ReplayDatasetConfig, TrainingHarness
 from townlet_replay.training.config import TrainConfig
 
+SETTINGS = {"scenario": "employment_punctuality", "seed": 1, "ppo": {"learning_rate": 1e-3}}
 
-def main(out: Path = Path("captures/cycles"), cycles: int = 3, ticks: int = 480) -> list[float]:
-    """Return the mean reward per row of the capture of every cycle."""
-    harness = TrainingHarness(TrainConfig(scenario="employment_punctuality", seed=1))
+
+def main(out: Path = Path("captures/cycles"), cycles: int = 12, ticks: int = 1600) -> list[float]:
+    """Return the mean return of the recorded lives of every cycle."""
+    harness = TrainingHarness(TrainConfig(**SETTINGS))
     means = []
     for cycle in range(cycles):
         folder = out / f"{cycle:02d}"
         harness.capture_rollout(ticks, save_dir=folder)  # with log-probs and values of this policy
         dataset = ReplayDataset(ReplayDatasetConfig.from_capture_dir(folder))
-        objective = harness.run_ppo(dataset, epochs=1).objective
+        objective = harness.run_ppo(dataset, epochs=4).objective
         totals = dataset.capture.metrics.totals
-        means.append(totals.reward_mean)
-        what = f"{totals.timesteps} rows, {totals.reward_mean:+.4f} a row"
+        means.append(totals.reward_mean * totals.timesteps / len(dataset.capture))
+        what = f"{totals.timesteps} rows, {means[-1]:+.3f} a life"
         print(f"cycle {cycle}: {what}; {objective.name}, audit {objective.audit}")
     return means
 

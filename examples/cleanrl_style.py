@@ -3,6 +3,8 @@
 python examples/cleanrl_style.py
 """
 
+from itertools import chain
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,14 +12,13 @@ from torch.distributions import Categorical
 
 from townlet_env.views.vector import TownletVectorEnv
 
-GAMMA, LAMBDA, CLIP = 0.99, 0.95, 0.2
+GAMMA, LAMBDA, CLIP, EPOCHS = 0.99, 0.95, 0.2, 4
 
 
 def networks(inputs: int, actions: int) -> nn.ModuleDict:
     body = nn.Sequential(nn.Linear(inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh())
-    return nn.ModuleDict(
-        {"body": body, "actor": nn.Linear(64, actions), "critic": nn.Linear(64, 1)}
-    )
+    heads = {"actor": nn.Linear(64, actions), "critic": nn.Linear(64, 1)}
+    return nn.ModuleDict({"body": body, **heads})
 
 
 def judge(nets: nn.ModuleDict, rows: torch.Tensor, mask: torch.Tensor) -> tuple:
@@ -31,13 +32,13 @@ def flat(seen: dict) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(parts, axis=1, dtype=np.float32))
 
 
-def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) -> list[float]:
-    """Return the mean reward of an agent step in every update."""
+def main(updates: int = 10, steps: int = 80, num_worlds: int = 32, seed: int = 1) -> list[float]:
+    """Return the mean return of a life in every update; a life here lasts all 80 ticks."""
     torch.manual_seed(seed)
-    towns = TownletVectorEnv("shared_flat", num_worlds=num_worlds)  # masks are in the infos
+    towns = TownletVectorEnv("employment_punctuality", num_worlds=num_worlds)  # masks: in infos
     seen, infos = towns.reset(seed=seed)
     nets = networks(flat(seen).shape[1], towns.single_action_space.n)
-    optimizer = torch.optim.Adam(nets.parameters(), lr=3e-4, eps=1e-5)
+    optimizer = torch.optim.Adam(nets.parameters(), lr=1e-3, eps=1e-5)
     means: list[float] = []
     for update in range(updates):
         kept = []
@@ -50,8 +51,9 @@ def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) 
             # A slot that ended opens its next episode one step later: no row was acted in that.
             facts = map(torch.from_numpy, (reward, died, died | cut, infos["active"]))
             kept.append((row, mask, action, policy.log_prob(action), value, *facts))
-        stacked = map(torch.stack, zip(*kept, strict=True))
-        rows, masks, acts, logps, values, rewards, died, over, active = stacked
+        rows, masks, acts, logps, values, rewards, died, over, active = map(
+            torch.stack, zip(*kept, strict=True)
+        )
         with torch.no_grad():
             following = judge(nets, flat(seen), torch.from_numpy(infos["action_mask"]))[1]
         gains, last = torch.zeros_like(values), torch.zeros_like(following)
@@ -61,7 +63,7 @@ def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) 
             gains[t], following = last, values[t]
         every = (rows, masks, acts, logps, values, gains)
         row, mask, act, logp, value, gain = (part[active.bool()] for part in every)
-        for batch in torch.randperm(len(row)).split(256):
+        for batch in chain(*(torch.randperm(len(row)).split(512) for _ in range(EPOCHS))):
             policy, now = judge(nets, row[batch], mask[batch])
             ratio = (policy.log_prob(act[batch]) - logp[batch]).exp()
             scaled = (gain[batch] - gain[batch].mean()) / (gain[batch].std() + 1e-8)
@@ -70,8 +72,8 @@ def main(updates: int = 5, steps: int = 32, num_worlds: int = 8, seed: int = 1) 
             optimizer.zero_grad()
             (loss - 0.01 * policy.entropy().mean()).backward()
             optimizer.step()
-        means.append(rewards[active.bool()].mean().item())
-        print(f"update {update}: {len(row)} agent steps, {means[-1]:+.4f} a step")
+        means.append(towns.config.ticks * rewards[active.bool()].mean().item())
+        print(f"update {update}: {len(row)} agent steps, {means[-1]:+.3f} a life")
     return means
 
 

@@ -11,14 +11,14 @@ from townlet_env.views.sb3 import make_vec_env
 from townlet_replay.training.sb3 import TownletExtractor
 
 
-def main(steps: int = 20_000, num_worlds: int = 8) -> MaskablePPO:
+def main(steps: int = 40_000, num_worlds: int = 8) -> MaskablePPO:
     """Return the trained model."""
-    towns = make_vec_env("queue_conflict", num_worlds, seed=0, learners=["anna"])
+    towns = make_vec_env("employment_punctuality", num_worlds, seed=0, learners=["dawn"])
     model = MaskablePPO(
         "MultiInputPolicy",
         towns,
-        n_steps=120,
-        batch_size=240,
+        n_steps=160,
+        batch_size=256,
         policy_kwargs={"features_extractor_class": TownletExtractor},
         seed=0,
     )
@@ -30,7 +30,7 @@ def main(steps: int = 20_000, num_worlds: int = 8) -> MaskablePPO:
         actions, _ = model.predict(observations, action_masks=masks, deterministic=True)
         observations, rewards, _, _ = towns.step(actions)
         total += float(rewards.sum())
-    print(f"anna, greedy: {total / num_worlds:.3f} per episode")
+    print(f"dawn, greedy: {total / num_worlds:.3f} per episode")
     return model
 
 

@@ -43,8 +43,8 @@ def test_a_clone_beats_chance_and_training_goes_on(tmp_path):
 
 
 def test_maskable_ppo_trains_live():
-    model = load("sb3_live").main(steps=240, num_worlds=2)
-    assert model.num_timesteps == 240
+    model = load("sb3_live").main(steps=320, num_worlds=2)
+    assert model.num_timesteps == 320
     assert model._n_updates > 0
 
 
