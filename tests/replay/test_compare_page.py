@@ -12,6 +12,7 @@ from townlet_replay.compare.page import html_of
 SECTIONS = (
     "verdict",
     "curves",
+    "best",
     "profile",
     "kpis",
     "thresholds",

@@ -154,6 +154,10 @@ class Findings:
         low, high = sorted_ends(ends[1], ends[2])
         return Estimate(scale.normalised(found.value), low, high)
 
+    def as_shown(self, found: Estimate) -> Estimate:
+        """Return an estimate of returns as figures show it: normalised if that is possible."""
+        return self._normalised(found) or found
+
     def _budget(self, arm: Arm) -> Budget | None:
         if not arm.runs:
             return None

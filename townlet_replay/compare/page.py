@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from townlet_replay.compare import wording
+from townlet_replay.compare.best import best_in_words, best_sheet
 from townlet_replay.compare.charts import all_charts, cards_of
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.paper import GROUPS, keys_of, page_of, places_of
@@ -14,6 +15,7 @@ from townlet_replay.compare.sentences import sentences
 _SECTIONS = {
     "verdict": "Verdict",
     "curves": "Learning curves",
+    "best": "Best checkpoint",
     "profile": "Profile",
     "kpis": "Key figures",
     "thresholds": "Steps to a score",
@@ -39,7 +41,7 @@ def html_of(findings: Findings) -> str:
         (anchor, title)
         for anchor, title in _SECTIONS.items()
         if anchor in present
-        or anchor in ("verdict", "residents", "everything")
+        or anchor in ("verdict", "best", "residents", "everything")
         or (anchor == "equality" and facts["pairs"].rows)
     ]
     title = f"Comparison on {findings.comparison.scenario}"
@@ -62,6 +64,8 @@ def _facts(findings: Findings) -> dict[str, Any]:
         "refused": [(arm.name, arm.refused) for arm in arms if arm.refused is not None],
         "ways": wording.way_sheet(findings),
         "capture": comparison.capture,
+        "best": best_sheet(findings),
+        "best_how": best_in_words(findings),
         "kpis": wording.kpi_sheet(findings),
         "thresholds": wording.threshold_sheet(findings),
         "pairs": wording.pair_sheet(findings),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from townlet_replay.compare import wording
+from townlet_replay.compare.best import best_in_words, best_sheet
 from townlet_replay.compare.charts import cards_of
 from townlet_replay.compare.findings import Findings
 from townlet_replay.compare.sentences import sentences
@@ -40,6 +41,9 @@ def markdown(findings: Findings, pictures: Mapping[str, str]) -> str:
         f"{escaped(wording.seeds_in_words(findings))}\n",
         *_verdict(findings, pictures),
         *_part("Learning curves", _CURVES, pictures, "curves"),
+        "## Best checkpoint\n",
+        f"{escaped(best_in_words(findings))}\n",
+        table(best_sheet(findings)),
         *_part("Performance profile", _PROFILE, pictures, "profile"),
         *_part("Key figures", _KPIS, pictures, "kpis", table(wording.kpi_sheet(findings))),
         *_thresholds(findings, pictures),
