@@ -17,7 +17,7 @@ LOW_ESS = 0.1
 
 
 def sentences(findings: Findings) -> list[str]:
-    """Return one sentence per claim, with its uncertainty; the caveats among them."""
+    """Return one sentence per kind of claim, with its uncertainty; the caveats among them."""
     comparison = findings.comparison
     found = [] if comparison.complete else ["The comparison is incomplete: runs are missing."]
     found += [_parity(held, text) for held, text in badges(findings)]
@@ -43,35 +43,38 @@ def _parity(held: bool, text: str) -> str:
 def _against_script(findings: Findings) -> list[str]:
     if findings.scale is None:
         return ["No arm can be held against the script: there is no scale of random and script."]
-    return [
-        _script_sentence(line.arm.name, line.normalised)
+    lines = [
+        (_beside_script(line.normalised), f"{line.arm.name} {interval(line.normalised, 2)}")
         for line in findings.verdicts()
         if line.normalised is not None and line.arm.name not in REFERENCES
     ]
+    return _grouped(lines)
 
 
-def _script_sentence(name: str, found: Estimate) -> str:
-    shown = f"{interval(found, 2)}, script 1"
+def _grouped(lines: list[tuple[str, str]]) -> list[str]:
+    """Make one sentence of all that begin alike."""
+    heads = dict.fromkeys(head for head, _ in lines)
+    return [f"{head}: {'; '.join(text for one, text in lines if one == head)}." for head in heads]
+
+
+def _beside_script(found: Estimate) -> str:
     if found.low is None or found.high is None:
-        return f"{name} against the script: nothing shown, one seed has no interval ({shown})."
+        return "Nothing shown against the script (one seed has no interval)"
     if found.low == found.high:
-        return f"{name} against the script: nothing shown, its seeds do not vary ({shown})."
+        return "Nothing shown against the script (the seeds do not vary)"
     if found.low > 1.0:
-        return f"{name} scores above the script: its 95% interval lies above 1 ({shown})."
+        return "Above the script (95% interval above 1)"
     if found.high < 1.0:
-        return f"{name} scores below the script: its 95% interval lies below 1 ({shown})."
-    return f"{name} against the script: nothing shown, its 95% interval holds 1 ({shown})."
+        return "Below the script (95% interval below 1)"
+    return "Nothing shown against the script (95% interval holds 1)"
 
 
 def _against_baseline(findings: Findings) -> list[str]:
     base = findings.baseline
     if base is None or findings.scale is None:
         return []
-    return [
-        _baseline_sentence(arm, base, _apart(findings, arm, base))
-        for arm in findings.trained
-        if arm is not base
-    ]
+    others = [arm for arm in findings.trained if arm is not base]
+    return _grouped([_beside(arm, base, _apart(findings, arm, base)) for arm in others])
 
 
 def _apart(findings: Findings, arm: Arm, base: Arm) -> Equivalence:
@@ -80,23 +83,26 @@ def _apart(findings: Findings, arm: Arm, base: Arm) -> Equivalence:
     return equivalence(scores[0], scores[1], MARGIN, (mine, theirs))
 
 
-def _baseline_sentence(arm: Arm, base: Arm, found: Equivalence) -> str:
-    pair = f"{arm.name} against {base.name}"
+def _beside(arm: Arm, base: Arm, found: Equivalence) -> tuple[str, str]:
     if found.verdict == "bitwise":
-        return f"{pair}: the same final weights, to the bit."
+        return f"Same final weights as {base.name}, to the bit", arm.name
+    nothing = f"Nothing shown against {base.name}"
     if found.low is None or found.high is None:
-        return f"{pair}: nothing shown, a single seed has no spread."
+        return f"{nothing} (a single seed has no spread)", arm.name
     if found.low == found.high:
-        return f"{pair}: nothing shown, neither arm's seeds vary."
-    ends = f"{found.difference:+.2f} (90% interval {found.low:+.2f} to {found.high:+.2f})"
+        return f"{nothing} (no seeds vary)", arm.name
+    ends = f"{arm.name} {found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
     if found.verdict == "equivalent":
-        return f"{pair}: equivalent within {found.margin:.2f} of the normalised score, {ends}."
+        return (
+            f"Equivalent to {base.name} within {found.margin:.2f}, difference and 90% interval",
+            ends,
+        )
     if found.verdict == "different":
-        word = "higher" if found.difference > 0 else "lower"
-        return f"{pair}: {word}, {ends} normalised; the 95% interval leaves out 0 as well."
+        word = "Higher" if found.difference > 0 else "Lower"
+        return f"{word} than {base.name}, by (90% interval; 95% leaves out 0 as well)", ends
     return (
-        f"{pair}: nothing shown, {ends} normalised; of differences, one of "
-        f"{found.detectable or 0.0:.2f} would be noticed in 80 of 100 such experiments."
+        f"{nothing}, difference (90% interval), and what 80 of 100 such experiments would notice",
+        f"{ends}, {found.detectable or 0.0:.2f}",
     )
 
 
@@ -106,12 +112,17 @@ def _speed(findings: Findings) -> list[str]:
     theirs = None if base is None else steps.get(base.name)
     if theirs is None or not _all_arrived(theirs) or not theirs.median:
         return []
-    return [
-        f"{name} was first seen at the script's level after a median of {count(mine.median)} steps "
-        f"in total, {theirs.arm} after {count(theirs.median)} ({mine.median / theirs.median:.2f} "
-        f"times as many); medians of {len(mine.arrivals)} runs, without an interval."
+    lines = [
+        f"{name} {count(mine.median)} ({mine.median / theirs.median:.2f} times as many)"
         for name, mine in steps.items()
         if name != theirs.arm and mine.median is not None and _all_arrived(mine)
+    ]
+    if not lines:
+        return []
+    return [
+        f"First seen at the script's level, median total steps of {len(theirs.arrivals)} runs "
+        f"without an interval: {theirs.arm} {count(theirs.median)}; {'; '.join(lines)}. Policies "
+        "are examined now and then only, and one good examination counts."
     ]
 
 
