@@ -90,10 +90,14 @@ def parse_line(line: bytes, file: str, number: int) -> tuple[EpochRecordV1 | Non
         found = _short(version) if "telemetry_version" in keys else "no such key"
         versions = " or ".join(RECORD_OF_VERSION)
         return None, [Problem(file, number, "telemetry_version", versions, found)]
-    problems = [
-        Problem(file, number, key, *deviation) for key, *deviation in _deviations(keys, model)
-    ]
-    return (None if problems else model.model_validate(keys, by_name=False)), problems
+    deviations = list(_unwritable(keys, model))
+    record = None
+    try:
+        record = model.model_validate(keys, by_name=False)
+    except ValidationError as error:
+        deviations += _deviations(error, keys, model)
+    problems = [Problem(file, number, key, *deviation) for key, *deviation in deviations]
+    return (None if problems else record), problems
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,8 +107,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return keys
 
 
-def _deviations(keys: dict[str, Any], model: type[EpochRecordV1]) -> Iterator[tuple[str, str, str]]:
-    """Yield (key, expected, found)."""
+def _unwritable(keys: dict[str, Any], model: type[EpochRecordV1]) -> Iterator[tuple[str, str, str]]:
+    """Yield (key, expected, found) of what no log writes, though a model would take it."""
     for key in keys_of(model):
         if key not in keys:
             yield key, "a value or null", "no such key"
@@ -113,15 +117,18 @@ def _deviations(keys: dict[str, Any], model: type[EpochRecordV1]) -> Iterator[tu
             yield key, "a finite number or null", _short(value)
         elif isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
             yield key, "0.0", "-0.0"
-    try:
-        model.model_validate(keys, by_name=False)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            key = str(problem["loc"][0])
-            if problem["type"] == "extra_forbidden":
-                yield key, f"no key of this name{nearest(key, keys_of(model))}", "the key"
-            elif key in keys:
-                yield key, problem["msg"].removeprefix("Input should be "), _short(keys[key])
+
+
+def _deviations(
+    error: ValidationError, keys: dict[str, Any], model: type[EpochRecordV1]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (key, expected, found) of what a model refused."""
+    for problem in error.errors(include_url=False):
+        key = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            yield key, f"no key of this name{nearest(key, keys_of(model))}", "the key"
+        elif key in keys:
+            yield key, problem["msg"].removeprefix("Input should be "), _short(keys[key])
 
 
 def _short(value: object) -> str:

@@ -6,6 +6,7 @@ could not be measured is ``null``, never left out, never NaN.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -245,7 +246,8 @@ def record_class(version: str) -> type[EpochRecordV1]:
     return RECORD_OF_VERSION[version]
 
 
-def keys_of(record: type[EpochRecordV1]) -> dict[str, str]:
+@functools.cache  # asked of every line that is read
+def keys_of(record: type[EpochRecordV1]) -> Mapping[str, str]:
     """Key in the file -> name of the field, in the order of the file."""
     return {field.serialization_alias or name: name for name, field in record.model_fields.items()}
 
