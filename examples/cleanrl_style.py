@@ -22,9 +22,8 @@ def networks(inputs: int, actions: int) -> nn.ModuleDict:
 
 
 def judge(nets: nn.ModuleDict, rows: torch.Tensor, mask: torch.Tensor) -> tuple:
-    hidden = nets["body"](rows)
-    scores = nets["actor"](hidden).masked_fill(mask == 0, -1e8)
-    return Categorical(logits=scores), nets["critic"](hidden).squeeze(-1)
+    scores, values = (nets[head](nets["body"](rows)) for head in ("actor", "critic"))
+    return Categorical(logits=scores.masked_fill(mask == 0, -1e8)), values.squeeze(-1)
 
 
 def flat(seen: dict) -> torch.Tensor:
@@ -51,9 +50,8 @@ def main(updates: int = 10, steps: int = 80, num_worlds: int = 32, seed: int = 1
             # A slot that ended opens its next episode one step later: no row was acted in that.
             facts = map(torch.from_numpy, (reward, died, died | cut, infos["active"]))
             kept.append((row, mask, action, policy.log_prob(action), value, *facts))
-        rows, masks, acts, logps, values, rewards, died, over, active = map(
-            torch.stack, zip(*kept, strict=True)
-        )
+        stacked = map(torch.stack, zip(*kept, strict=True))
+        rows, masks, acts, logps, values, rewards, died, over, active = stacked
         with torch.no_grad():
             following = judge(nets, flat(seen), torch.from_numpy(infos["action_mask"]))[1]
         gains, last = torch.zeros_like(values), torch.zeros_like(following)
