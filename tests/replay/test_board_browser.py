@@ -239,3 +239,12 @@ def test_names_of_strangers_stay_text(browser, tmp_path):
         assert "<img src=x" in page.locator("#nothing").inner_text()
         assert log.name in page.locator("#status").inner_text()
         assert page.locator("img").count() == 0
+
+
+def test_figures_too_alike_for_a_scale_of_their_own_are_drawn(browser, tmp_path):
+    log = tmp_path / "huge.jsonl"
+    with TelemetryWriter(log) as writer:
+        for number, value in ((1, 1e17), (2, 1e17 + 16)):
+            writer.write(record(number, loss_value=value))
+    with looking_at(browser, write_board(Board([log], []), tmp_path / "board.html")) as page:
+        ready(page)

@@ -80,8 +80,11 @@ function drawAxes(pen, w, h, range, low, high, Y) {
   pen.font = "11px system-ui";
   pen.textBaseline = "middle";
   pen.textAlign = "right";
-  const step = niceStep((high - low) / 3);
-  for (let y = Math.ceil(low / step) * step; y <= high; y += step) {
+  const step = niceStep((high - low) / 3), first = Math.ceil(low / step);
+  // Counted: a step that is too small for its numbers would never arrive.
+  for (let k = 0; k < 8; k++) {
+    const y = (first + k) * step;
+    if (!(y <= high)) break;
     pen.fillStyle = theme.line;
     pen.fillRect(LEFT, Math.round(Y(y)), w - LEFT - 6, 1);
     pen.fillStyle = theme.soft;
