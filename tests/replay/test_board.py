@@ -109,6 +109,29 @@ def test_rotation_changes_nothing_and_a_new_log_everything(tmp_path):
     assert (anew["first"], anew["columns"]["loss_total"]) == (0, [7.0])
 
 
+def test_what_is_no_mistake_in_a_log_is_told_as_well(tmp_path):
+    path = tmp_path / "log"
+    board = Board([path], [])
+
+    def note():
+        (part,) = board.records("")
+        assert (part["name"], part["problem"]) == ("log", "")
+        return part["note"]
+
+    assert note() == "no such file yet"
+    path.touch()
+    assert note() == "no epoch yet"
+    wrote(path, 1)
+    assert note() == ""
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"epoch":2')
+    assert note() == "the last line has no end yet and is left out"
+    path.unlink()
+    assert note() == "no such file yet, what was there before is gone"
+    path.write_bytes(whole)
+    assert note() == "was begun anew; what was there before is gone"
+
+
 @pytest.mark.parametrize(
     "query", ["", "have=", "have=x:1", "have=0-:9999999999", "have=:-1", "have=%00:1", "have=a:²"]
 )

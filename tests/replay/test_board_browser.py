@@ -216,6 +216,64 @@ def test_a_server_that_went_away_is_told(browser, tmp_path):
         page.locator("#status").filter(has_text="does not answer").wait_for()
 
 
+def test_a_server_that_comes_back_goes_on_or_shows_its_own_logs(browser, tmp_path):
+    logs = [wrote(tmp_path / "a.jsonl", 1, 3), wrote(tmp_path / "b.jsonl", 1, 6)]
+
+    def started(paths, port=0):
+        server = server_of(Board(paths, []).routes(0.1), port)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    def stopped(server):
+        server.shutdown()
+        server.server_close()
+        page.locator("#status").filter(has_text="does not answer").wait_for()
+
+    server = started(logs)
+    port = server.server_address[1]
+    with looking_at(browser, f"http://127.0.0.1:{port}/", strict=False) as page:
+        status = page.locator("#status")
+        status.filter(has_text="live; a.jsonl: 2 epochs, b.jsonl: 5 epochs").wait_for()
+        page.evaluate("() => { window.still = 1; }")
+        stopped(server)
+        wrote(logs[0], 3, 5)
+        server = started(logs, port)
+        status.filter(has_text="live; a.jsonl: 4 epochs, b.jsonl: 5 epochs").wait_for()
+        assert page.evaluate("() => window.still") == 1
+        stopped(server)
+        server = started(logs[::-1], port)
+        status.filter(has_text="live; b.jsonl: 5 epochs, a.jsonl: 4 epochs").wait_for()
+        stopped(server)
+        server = started(logs[:1], port)
+        status.filter(has_text="live; a.jsonl: 4 epochs").wait_for()
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_server_that_holds_its_answer_back_is_told(browser, served, monkeypatch):
+    _, address = served
+    held = threading.Event()
+    with looking_at(browser, address, strict=False) as page:
+        until(page, "window.townlet && townlet.logs[0].count === 5")
+        page.evaluate("() => { townlet.state.patience = 200; }")
+        monkeypatch.setattr(Board, "records", lambda self, query: held.wait() and [])
+        page.locator("#status").filter(has_text="does not answer").wait_for()
+        monkeypatch.undo()
+        held.set()
+        page.locator("#status").filter(has_text="live; ppo.jsonl: 5 epochs").wait_for()
+
+
+def test_a_log_that_is_not_there_is_told(browser, tmp_path):
+    with server_of(Board([tmp_path / "typo.jsonl"], []).routes(0.1)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with looking_at(browser, f"http://127.0.0.1:{server.server_address[1]}/") as page:
+            page.locator("#nothing", has_text="typo.jsonl: no such file yet").wait_for()
+            wrote(tmp_path / "typo.jsonl", 1, 3)
+            until(page, "townlet.logs[0].count === 2")
+            page.locator("#nothing").wait_for(state="hidden")
+        server.shutdown()
+
+
 def test_names_of_strangers_stay_text(browser, tmp_path):
     log = tmp_path / EVIL.replace("/", "_")
     with TelemetryWriter(log) as writer:

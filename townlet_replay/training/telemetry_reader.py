@@ -77,7 +77,7 @@ def count_lines(path: Path) -> int:
 def parse_line(line: bytes, file: str, number: int) -> tuple[EpochRecordV1 | None, list[Problem]]:
     """Return the record in a line if it is one, and every deviation of it."""
     try:
-        keys = json.loads(line, object_pairs_hook=_unique)
+        keys = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         text = line[:40].decode(errors="replace")
         return None, [Problem(file, number, "line", f"a JSON object ({error})", repr(text))]
@@ -107,15 +107,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return keys
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+
+
 def _unwritable(keys: dict[str, Any], model: type[EpochRecordV1]) -> Iterator[tuple[str, str, str]]:
     """Yield (key, expected, found) of what no log writes, though a model would take it."""
     for key in keys_of(model):
         if key not in keys:
             yield key, "a value or null", "no such key"
     for key, value in keys.items():
-        if isinstance(value, float) and not math.isfinite(value):
+        if not isinstance(value, float):
+            continue
+        if not math.isfinite(value):
             yield key, "a finite number or null", _short(value)
-        elif isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
+        elif value == 0 and math.copysign(1, value) < 0:
             yield key, "0.0", "-0.0"
 
 

@@ -29,11 +29,15 @@ class LogTail:
     Attributes:
         records: Every sound record of the log so far.
         problems: Every deviation so far; lines are counted over all files of the log.
+        found: Whether there was a file at the last look.
+        cut: Whether its last line had no end yet.
+        beginnings: How often a log that had been read was begun anew, or went away.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._beginnings = 0
+        self.beginnings = 0
+        self.found = self.cut = False
         self._begin()
 
     def _begin(self) -> None:
@@ -47,7 +51,7 @@ class LogTail:
     @property
     def token(self) -> str:
         """Names the log as it is read now; another after it was begun anew."""
-        return f"{self._beginnings}-{self._first}"
+        return f"{self.beginnings}-{self._first}"
 
     def look(self) -> int:
         """Read what is new; a line without its end waits. Return how many records came.
@@ -60,9 +64,10 @@ class LogTail:
             if files is None:
                 return 0
             if not self._goes_on(files):
-                self._beginnings += 1
+                self.beginnings += 1
                 self._begin()
             known = len(self.records)
+            self.found = bool(files)
             self._take(_read(files, self._place, sum(map(_size, files)) - self._place))
         return len(self.records) - known
 
@@ -94,6 +99,7 @@ class LogTail:
             self._first = self._first or hashlib.sha256(line).hexdigest()[:16]
             self._last = line
         self._place += len(whole)
+        self.cut = len(whole) < len(new)
 
 
 def _size(file: BinaryIO) -> int:

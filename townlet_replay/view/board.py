@@ -112,7 +112,10 @@ class Board:
         have = list(map(_have, parse_qs(query, keep_blank_values=True).get("have", [])))
         have += [_Have()] * (len(self._tails) - len(have))
         with self._lock:
-            return [self._since(k, had) for k, had in enumerate(have[: len(self._tails)])]
+            parts = [self._since(k, had) for k, had in enumerate(have[: len(self._tails)])]
+        return [
+            part | {"name": name} for part, name in zip(parts, _names(self._paths), strict=True)
+        ]
 
     def _since(self, k: int, had: _Have) -> Json:
         tail, failed = self._tails[k], ""
@@ -152,6 +155,7 @@ class Board:
             "newest": {key: newest[key] for key in WORDS if key in newest and key != "agents"},
             "problems": len(tail.problems),
             "problem": str(tail.problems[0]) if tail.problems else "",
+            "note": _note(tail),
         }
 
     def _facts(self, parts: list[Json], interval: float) -> Json:
@@ -188,6 +192,22 @@ def write_board(board: Board, path: str | Path) -> Path:
     return out
 
 
+def _note(tail: LogTail) -> str:
+    """Return what there is to know of a log that is no mistake in it."""
+    said = []
+    if not tail.found:
+        said.append("no such file yet")
+    elif not tail.records and not tail.problems:
+        said.append("no epoch yet")
+    if tail.cut:
+        said.append("the last line has no end yet and is left out")
+    if tail.beginnings and tail.found:
+        said.append("was begun anew; what was there before is gone")
+    elif tail.beginnings:
+        said.append("what was there before is gone")
+    return ", ".join(said)
+
+
 def _have(text: str) -> _Have:
     token, _, count = text.rpartition(":")
     return _Have(token, int(count)) if count.isascii() and count.isdigit() else _Have()
@@ -206,11 +226,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _with_arrays(part: Json) -> Json:
     """Return a part whose numbers are arrays; NaN stands for what was not measured."""
-    columns = {
-        key: np.array([np.nan if value is None else value for value in column], np.float64)
-        for key, column in part["columns"].items()
-    }
-    rows = [[np.nan if value is None else value for value in row] for row in part["agents"]]
+    columns = {key: np.array(column, np.float64) for key, column in part["columns"].items()}
     width = 2 + len(AGENT_FIGURES)
-    agents = np.array(rows, np.float64).reshape(len(rows), width)
+    agents = np.array(part["agents"], np.float64).reshape(-1, width)
     return part | {"columns": columns, "agents": agents}

@@ -1,5 +1,6 @@
 // Zoom, hover and, where there is a server, looking for more.
-const state = { axis: "epoch", range: null, hover: null, polls: 0, failed: false, drawn: 0 };
+const state = { axis: "epoch", range: null, hover: null, polls: 0, failed: false, drawn: 0,
+  patience: 30000 };
 const charts = [];
 let asked = false, data = true, brush = null;
 
@@ -60,8 +61,10 @@ function showRest() {
   }
   [...$("agents").children].forEach((node, place) => { node.hidden = !present.has(place); });
   [...$("logs").children].forEach((node, k) => node.setAttribute("aria-pressed", String(logs[k].shown)));
-  const said = logs.filter((log) => log.problems || log.problem)
-    .map((log) => `${log.name}: ${log.problem}${log.problems > 1 ? ` (and ${log.problems - 1} more)` : ""}`);
+  const said = logs.flatMap((log) => [
+    log.problem && `${log.name}: ${log.problem}${log.problems > 1 ? ` (and ${log.problems - 1} more)` : ""}`,
+    log.note && `${log.name}: ${log.note}`,
+  ]).filter(Boolean);
   put($("nothing"), said.join("; "));
   $("nothing").hidden = !said.length;
   const counts = logs.map((log) => `${log.name}: ${log.count} epochs`).join(", ");
@@ -74,9 +77,14 @@ async function poll() {
   const have = logs.map((log) => `have=${encodeURIComponent(`${log.token}:${log.count}`)}`).join("&");
   let changed = false, more = false;
   try {
-    const answer = await fetch(`records?${have}`, { cache: "no-store" });
+    const answer = await fetch(`records?${have}`,
+      { cache: "no-store", signal: AbortSignal.timeout(state.patience) });
     if (!answer.ok) throw new Error(answer.statusText);
     const parts = await answer.json();
+    if (parts.length !== logs.length || parts.some(({ name }, k) => name !== logs[k].name)) {
+      location.reload();  // another board is served at this address now
+      return;
+    }
     changed = state.failed;
     state.failed = false;
     parts.forEach((part, k) => {

@@ -4,7 +4,7 @@ const agentNames = [], agentPlace = new Map();
 
 function emptyLog(name, k) {
   return { name, k, shown: true, token: "", count: 0, total: 0, columns: new Map(), agents: new Map(),
-    words: {}, problems: 0, problem: "", alarms: 0, newestAlarms: [] };
+    words: {}, problems: 0, problem: "", note: "", alarms: 0, newestAlarms: [] };
 }
 function clearLog(log) {
   Object.assign(log, emptyLog(log.name, log.k), { shown: log.shown });
@@ -12,15 +12,16 @@ function clearLog(log) {
 
 // Adds what a server or the page itself brings; true if anything changed.
 function merge(log, part) {
-  const said = log.problem !== part.problem || log.problems !== part.problems;
+  const said = log.problem !== part.problem || log.problems !== part.problems || log.note !== part.note;
   log.problem = part.problem;
   log.problems = part.problems;
+  log.note = part.note;
   log.total = part.total;
   const anew = part.token !== log.token;
   if (anew) {
-    const { problem, problems, total } = part;
+    const { problem, problems, note, total } = part;
     clearLog(log);
-    Object.assign(log, { token: part.token, problem, problems, total });
+    Object.assign(log, { token: part.token, problem, problems, note, total });
   }
   if (part.first !== log.count) return anew || said;  // an answer that came twice
   for (const key of Object.keys(part.columns)) {
