@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 from browser import PHONE, looking_at, overflow, until
 
+import townlet_env
+import townlet_env.policies
+import townlet_replay
+from townlet_replay.reference.docstrings import readable
+
 ROOT = Path(__file__).parents[1]
 LOADED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*?(?:src|href)="?(?:https?:)?//', re.I)
 
@@ -54,6 +59,24 @@ def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(site):
     reference = (site / "API.html").read_text(encoding="utf-8")
     assert "Wrap" in reference  # docstrings are in it
     assert "annotate" in reference
+
+
+def test_the_reference_has_every_public_name_and_shows_docstrings_as_they_are_meant(site):
+    reference = (site / "API.html").read_text(encoding="utf-8")
+    homes = [f"{home}.{name}" for name, home in townlet_replay._HOMES.items()]
+    homes += [f"townlet_env.errors.{name}" for name in townlet_env.__all__]
+    homes += [f"townlet_env.policies.{name}" for name in townlet_env.policies.__all__]
+    assert [home for home in homes if f'id="{home}"' not in reference] == []
+    # Prompts that became quotations, roles and colons of Sphinx, headings that ran into the text.
+    wrong = r"<blockquote>|:(?:attr|class|exc|func|meth|mod):|::</p>|<p>(?:Args|Raises|Returns):"
+    assert re.findall(wrong, reference) == []
+
+
+def test_docstrings_are_put_in_words_of_markdown():
+    assert readable("See :class:`~a.b.C` and :meth:`step`.") == "See `C` and `step`."
+    assert readable("One.\n\nExample:\n    >>> 1\n") == "One.\n\nExamples:\n    >>> 1\n"
+    shown = readable("One.\n\nExample::\n\n    with a:\n        b\n")
+    assert shown.startswith("One.\n\n**Examples:**\n\n```python\nwith a:\n    b\n```")
 
 
 def test_every_page_opens_with_one_title_its_pictures_and_no_complaint(site, address, browser):

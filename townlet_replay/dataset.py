@@ -153,7 +153,7 @@ class ReplayDataset:
         """Yield the batches of one epoch; the last may be smaller.
 
         Args:
-            epoch: >= 0; the same epoch always has the same order.
+            epoch: 0 or more; the same epoch always has the same order.
             prepare: applied to every sample before it is packed, to annotate it for instance.
 
         Raises:

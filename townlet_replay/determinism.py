@@ -29,12 +29,15 @@ def probe(env: Any, steps: int = PROBE_STEPS) -> Difference | None:
     """Play the same actions twice from the same seed, and compare bit for bit.
 
     Args:
-        env: a PettingZoo ``ParallelEnv``; it is reset twice.
+        env: a PettingZoo ``ParallelEnv`` with a ``state_digest()``; it is reset twice.
         steps: length of the episodes, if they do not end earlier.
 
     Returns:
         The first difference, or ``None``. That two short episodes agree proves nothing; that they
         differ does.
+
+    Raises:
+        CaptureError: the environment has no ``state_digest()``.
     """
     actions: list[dict[Any, Any]] = []
     first = _play(env, steps, actions)
